@@ -1,0 +1,14 @@
+//! The standard's vocabulary: values in, values out. No I/O beyond `Read`, no async, SQL or HTML.
+
+pub mod ae_title;
+pub mod attributes;
+pub mod charset;
+pub mod data_set;
+pub mod difference;
+pub mod frame_index;
+pub mod person_name;
+pub mod prescan;
+pub mod query;
+pub mod sop_class;
+pub mod uid;
+pub mod value;
