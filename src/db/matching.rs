@@ -85,6 +85,16 @@ struct Column {
     ascii: bool,
 }
 
+impl Column {
+    /// The column for comparing with text under this collation.
+    fn as_text(&self, collation: &str) -> String {
+        match self.ascii {
+            true => format!("CONVERT({} USING utf8mb4) COLLATE {collation}", self.name),
+            false => format!("{} COLLATE {collation}", self.name),
+        }
+    }
+}
+
 fn column(attribute: Attribute) -> Column {
     let text = |name| Column { name, folded: name, ascii: false };
     let ascii = |name| Column { name, folded: name, ascii: true };
@@ -123,11 +133,11 @@ fn of_key(conditions: &mut Conditions, key: &Key) {
             group_like(conditions, &column, pattern);
         }
         Matching::WildCard(pattern) => {
-            let sql = format!("{} COLLATE utf8mb4_bin LIKE ? ESCAPE '!'", column.name);
+            let sql = format!("{} LIKE ? ESCAPE '!'", column.as_text("utf8mb4_bin"));
             conditions.add(sql, [like(pattern).into()]);
         }
         Matching::Contains(text) => {
-            let sql = format!("{} LIKE ? ESCAPE '!'", without_case(column.name));
+            let sql = format!("{} LIKE ? ESCAPE '!'", column.as_text("utf8mb4_unicode_520_ci"));
             conditions.add(sql, [containing(text).into()]);
         }
         Matching::Range(from, to) => {
@@ -182,16 +192,13 @@ fn anywhere(conditions: &mut Conditions, word: &Word) {
         any.push(format!("({})", each.join(" AND ")));
         params.extend(name.iter().map(|part| Value::from(containing(part))));
     }
-    for column in ["study.patient_id", "study.accession_number"] {
-        any.push(format!("{} LIKE ? ESCAPE '!'", without_case(column)));
+    for column in [column(Attribute::PatientId), column(Attribute::AccessionNumber)] {
+        any.push(format!("{} LIKE ? ESCAPE '!'", column.as_text("utf8mb4_unicode_520_ci")));
         params.push(containing(word.as_str()).into());
     }
     conditions.add(format!("({})", any.join("\n     OR ")), params);
 }
 
-fn without_case(column: &str) -> String {
-    format!("{column} COLLATE utf8mb4_unicode_520_ci")
-}
 
 /// What a typed word becomes in a folded name: none, one, or several where it held punctuation.
 fn folded_words(word: &str) -> Vec<String> {
