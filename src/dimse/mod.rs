@@ -1,1 +1,3 @@
-//! dimse
+//! DICOM on the wire, PS3.7 and PS3.8: a file per service.
+
+pub mod command;
