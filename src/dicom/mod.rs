@@ -6,6 +6,7 @@ pub mod charset;
 pub mod data_set;
 pub mod difference;
 pub mod frame_index;
+pub mod implementation;
 pub mod person_name;
 pub mod prescan;
 pub mod query;
