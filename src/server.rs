@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web::Data;
+use actix_web::{App, HttpServer};
 use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -109,7 +110,7 @@ impl Server {
                 started_at: chrono::Utc::now(),
                 unknown_peers: config.unknown_peers.as_str(),
             },
-            form_token: web::access::FormToken::generate().context("cannot make random bytes")?,
+            form_token: web::access::FormToken::new().context("cannot make random bytes")?,
             stopping,
         });
         let dicom_settings = listener::Settings {
@@ -149,7 +150,7 @@ impl Server {
     /// database last.
     pub async fn run(self, until: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
         let Server { private, lock, pool, archive, dicom, dicom_settings, http, app, stop, .. } = self;
-        let http = web::serve(http, app).context("cannot serve the HTTP port")?;
+        let http = pages(http, app).context("cannot serve the HTTP port")?;
         let http_handle = http.handle();
         let mut http = tokio::spawn(http);
         let dimse = tokio::spawn(listener::serve(dicom, dicom_settings, archive.clone(), pool.clone(), stop.subscribe()));
@@ -180,6 +181,19 @@ impl Server {
         tracing::info!("stopped");
         ended
     }
+}
+
+/// The HTTP server. Its workers are threads with a runtime each; what they ask of the archive runs on ours.
+fn pages(listener: std::net::TcpListener, app: Data<web::App>) -> std::io::Result<actix_web::dev::Server> {
+    let server = HttpServer::new(move || App::new().app_data(app.clone()).configure(web::routes::configure))
+        .workers(std::thread::available_parallelism().map_or(2, |n| n.get()).clamp(2, 8))
+        .max_connections(1024)
+        .client_request_timeout(Duration::from_secs(10))
+        .keep_alive(Duration::from_secs(75))
+        .shutdown_timeout(GRACE.as_secs())
+        .disable_signals()
+        .listen(listener)?;
+    Ok(server.run())
 }
 
 fn bind(what: &str, address: SocketAddr) -> anyhow::Result<(std::net::TcpListener, SocketAddr)> {

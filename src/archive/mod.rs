@@ -11,10 +11,10 @@ use std::future::Future;
 use std::io;
 use std::sync::Arc;
 
-use mysql_async::{Conn, Pool};
+use mysql_async::Conn;
 use tokio::runtime::Handle;
 
-use crate::db;
+use crate::db::{self, Pool};
 use crate::storage::Storage;
 use activity::Activity;
 
@@ -60,7 +60,7 @@ impl Archive {
     /// it: a caller that goes away never leaves a connection in the middle of an answer.
     pub fn new(pool: Pool, storage: Storage, runtime: Handle) -> Archive {
         let activity = Activity::default();
-        let committer = commit::Committer::start(&runtime, pool.clone(), storage.clone(), activity.clone());
+        let committer = commit::Committer::start(&runtime, pool.clone(), activity.clone());
         Archive { inner: Arc::new(Inner { pool, storage, runtime, activity, committer }) }
     }
 

@@ -20,7 +20,7 @@ use crate::dicom::attributes::{self, Attributes, Note};
 use crate::dicom::frame_index::FrameIndex;
 use crate::dicom::implementation::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
 use crate::dicom::prescan::{self, Limits};
-use crate::dicom::uid::{SopClassUid, SopInstanceUid, TransferSyntaxUid};
+use crate::dicom::uid::{Encoding, SopClassUid, SopInstanceUid, TransferSyntaxUid};
 use crate::storage::Incoming;
 
 /// Bytes that are collected before they are hashed and written.
@@ -277,7 +277,7 @@ fn seal(
     if attributes.instance.sop_instance_uid != provenance.affected_sop_instance {
         return Err(Refusal::OtherInstance);
     }
-    let located = scan.pixel_data.as_ref().filter(|_| !encoding.is_deflated());
+    let located = scan.pixel_data.as_ref().filter(|_| encoding != Encoding::Deflated);
     let frame_index = located
         .filter(|pixels| pixels.length.is_none())
         .and_then(|pixels| FrameIndex::build(pixels, attributes.instance.number_of_frames))

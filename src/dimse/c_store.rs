@@ -72,21 +72,22 @@ fn provenance(
         let text = "The SOP Class UID is not that of the presentation context";
         return Err((Status::SOP_CLASS_NOT_SUPPORTED, text.into()));
     }
-    let unusable = |what: &str| {
-        move |_| (Status::CANNOT_UNDERSTAND, format!("{what} cannot be used as a UID"))
-    };
     Ok(Provenance {
-        affected_sop_class: sop_class.parse().map_err(unusable("Affected SOP Class UID"))?,
+        affected_sop_class: sop_class.parse().map_err(|_| unusable("Affected SOP Class UID"))?,
         affected_sop_instance: command
             .uid(tags::AFFECTED_SOP_INSTANCE_UID)
             .unwrap_or_default()
             .parse()
-            .map_err(unusable("Affected SOP Instance UID"))?,
-        transfer_syntax: context.transfer_syntax.parse().map_err(unusable("The transfer syntax"))?,
+            .map_err(|_| unusable("Affected SOP Instance UID"))?,
+        transfer_syntax: context.transfer_syntax.parse().map_err(|_| unusable("The transfer syntax"))?,
         source_ae_title: caller.ae_title.clone(),
         source_address: caller.address.clone(),
         received_at: Utc::now(),
     })
+}
+
+fn unusable(what: &str) -> (Status, String) {
+    (Status::CANNOT_UNDERSTAND, format!("{what} cannot be used as a UID"))
 }
 
 /// PS3.4 Table B.2-1, success and warnings.

@@ -10,7 +10,7 @@ use dicom_ul::pdu::{
     AssociationRJServiceProviderPresentationReason, AssociationRJServiceUserReason, AssociationRJSource,
     AssociationRQ,
 };
-use mysql_async::Pool;
+
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -22,7 +22,7 @@ use super::negotiation::{self, APPLICATION_CONTEXT_NAME, trim};
 use super::scp::{self, Caller};
 use super::{Error, Timeouts};
 use crate::archive::Archive;
-use crate::db;
+use crate::db::{self, Pool};
 use crate::dicom::ae_title::AeTitle;
 
 /// What the port needs to know.
