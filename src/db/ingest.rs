@@ -273,7 +273,11 @@ async fn patient(conn: &mut impl Queryable, keys: &mut Keys, new: &NewInstance) 
     let unidentified = attributes.patient_id.is_empty();
     let identity = Identity {
         patient_id: attributes.patient_id.clone(),
-        issuer_of_patient_id: if unidentified { String::new() } else { attributes.issuer_of_patient_id.clone() },
+        issuer_of_patient_id: if unidentified {
+            String::new()
+        } else {
+            attributes.issuer_of_patient_id.clone()
+        },
         unidentified_study: if unidentified {
             new.attributes.study.study_instance_uid.as_str().to_owned()
         } else {

@@ -302,7 +302,11 @@ impl<S: Stream> Walk<S> {
 
         self.last = tag;
         if !self.charge(0) {
-            return if scope.depth == 0 { Err(Error::TooLarge { limit: self.limits.tree_bytes }) } else { Ok(()) };
+            return if scope.depth == 0 {
+                Err(Error::TooLarge { limit: self.limits.tree_bytes })
+            } else {
+                Ok(())
+            };
         }
         into.push(Element { tag, vr, value });
         if tag == tags::PIXEL_REPRESENTATION {
@@ -321,7 +325,11 @@ impl<S: Stream> Walk<S> {
             let (entries, _) = bytes.as_chunks::<8>();
             let order = if scope.big_endian { u64::from_be_bytes } else { u64::from_le_bytes };
             self.extended_offset_table = entries.iter().map(|&entry| order(entry)).collect();
-            return Ok(if length > self.limits.value_bytes { Value::Omitted { length } } else { Value::Bytes(bytes) });
+            return Ok(if length > self.limits.value_bytes {
+                Value::Omitted { length }
+            } else {
+                Value::Bytes(bytes)
+            });
         }
         if length > self.limits.value_bytes || !self.charge(length) {
             self.skip(tag, length)?;
@@ -521,11 +529,13 @@ impl<S: Stream> Walk<S> {
             return Ok(());
         }
         let declared = u64::from(implicit_length(bytes, scope.big_endian));
-        let fits = self.room(scope).is_none_or(|room| declared + 8 <= room) || declared == u64::from(UNDEFINED);
+        let fits =
+            self.room(scope).is_none_or(|room| declared + 8 <= room) || declared == u64::from(UNDEFINED);
         let vr = VR::from_binary([first, second]);
         if scope.explicit && !(first.is_ascii_uppercase() && second.is_ascii_uppercase()) && fits {
             scope.explicit = false;
-        } else if !scope.explicit && vr.is_some() && (!fits || vr == Some(dictionary::vr(tag, scope.signed))) {
+        } else if !scope.explicit && vr.is_some() && (!fits || vr == Some(dictionary::vr(tag, scope.signed)))
+        {
             scope.explicit = true;
         }
         Ok(())
@@ -554,8 +564,10 @@ impl<S: Stream> Walk<S> {
         let fits = |length: u32, size: u64| {
             length == UNDEFINED || room.is_none_or(|room| u64::from(length) + size <= room)
         };
-        let short = u32::from(if big_endian { u16::from_be_bytes([e, f]) } else { u16::from_le_bytes([e, f]) });
-        let long = if big_endian { u32::from_be_bytes([g, h, i, j]) } else { u32::from_le_bytes([g, h, i, j]) };
+        let short =
+            u32::from(if big_endian { u16::from_be_bytes([e, f]) } else { u16::from_le_bytes([e, f]) });
+        let long =
+            if big_endian { u32::from_be_bytes([g, h, i, j]) } else { u32::from_le_bytes([g, h, i, j]) };
         let vr = VR::from_binary([first, second]);
         let letters = first.is_ascii_uppercase() && second.is_ascii_uppercase();
         let header = match vr {
@@ -595,7 +607,9 @@ impl<S: Stream> Walk<S> {
 
     fn expect(&self, scope: &Scope, tag: Tag, declared: u64) -> Result<(), Error> {
         match self.room(scope) {
-            Some(available) if declared > available => Err(Error::LengthBeyondEnd { tag, declared, available }),
+            Some(available) if declared > available => {
+                Err(Error::LengthBeyondEnd { tag, declared, available })
+            }
             _ => Ok(()),
         }
     }
@@ -603,14 +617,18 @@ impl<S: Stream> Walk<S> {
     fn take(&mut self, tag: Tag, length: u64) -> Result<Vec<u8>, Error> {
         let bytes = self.input.take(length)?;
         match bytes.len() as u64 {
-            available if available < length => Err(Error::LengthBeyondEnd { tag, declared: length, available }),
+            available if available < length => {
+                Err(Error::LengthBeyondEnd { tag, declared: length, available })
+            }
             _ => Ok(bytes),
         }
     }
 
     fn skip(&mut self, tag: Tag, length: u64) -> Result<(), Error> {
         match self.input.skip(length)? {
-            available if available < length => Err(Error::LengthBeyondEnd { tag, declared: length, available }),
+            available if available < length => {
+                Err(Error::LengthBeyondEnd { tag, declared: length, available })
+            }
             _ => Ok(()),
         }
     }

@@ -104,7 +104,8 @@ impl<R: Read> Stream for Inflated<R> {
             let (before, after) = (self.inflater.total_in(), self.inflater.total_out());
             let input = self.deflated.get(self.from..).unwrap_or_default();
             let at_end = input.is_empty();
-            let status = self.inflater.decompress(input, into, FlushDecompress::None).map_err(|_| Error::Inflate)?;
+            let status =
+                self.inflater.decompress(input, into, FlushDecompress::None).map_err(|_| Error::Inflate)?;
             let taken = self.inflater.total_in() - before;
             self.from = self.from.saturating_add(usize::try_from(taken).unwrap_or(usize::MAX));
             self.ended = status == Status::StreamEnd;
