@@ -15,7 +15,7 @@ use crate::codec::Decoder;
 use crate::config::Config;
 use crate::db::{self, Pool, schema::ServeLock};
 use crate::dimse::listener;
-use crate::private_server::PrivateServer;
+use crate::private_server::{self, PrivateServer};
 use crate::storage::Storage;
 use crate::web;
 
@@ -53,7 +53,7 @@ impl Server {
         }
         let private = match &config.database {
             Some(_) => None,
-            None => Some(PrivateServer::start(&config.data_dir).await?),
+            None => Some(private_server::start(&config.data_dir).await?),
         };
         let url = match (&config.database, &private) {
             (Some(url), _) => url.clone(),
@@ -66,10 +66,8 @@ impl Server {
                 Ok(server)
             }
             Err(err) => {
-                if let Some(private) = private
-                    && let Err(err) = private.stop().await
-                {
-                    tracing::warn!(%err, "cannot stop the private database server");
+                if let Some(private) = private {
+                    private.stop().await;
                 }
                 Err(err)
             }
@@ -110,7 +108,7 @@ impl Server {
                 started_at: chrono::Utc::now(),
                 unknown_peers: config.unknown_peers.as_str(),
             },
-            form_token: web::access::FormToken::new().context("cannot make random bytes")?,
+            form_token: web::access::FormToken::random().context("cannot make random bytes")?,
             stopping,
         });
         let dicom_settings = listener::Settings {
@@ -176,7 +174,7 @@ impl Server {
             tracing::warn!(err = &db::Error::from(err) as &dyn std::error::Error, "cannot say goodbye to the database");
         }
         if let Some(private) = private {
-            private.stop().await?;
+            private.stop().await;
         }
         tracing::info!("stopped");
         ended

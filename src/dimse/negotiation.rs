@@ -47,13 +47,16 @@ pub enum Service {
     Storage,
 }
 
+/// Retired, and still what some devices prefer.
+const EXPLICIT_VR_BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
+
 /// Native transfer syntaxes first, then lossless, then lossy ones. Where a requestor offers a choice within one
 /// context it is ready to convert, and converting to lossy is a loss; between the rest nothing is lost.
 const PREFERENCE: &[&str] = &[
     uids::EXPLICIT_VR_LITTLE_ENDIAN,
     uids::IMPLICIT_VR_LITTLE_ENDIAN,
     uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
-    uids::EXPLICIT_VR_BIG_ENDIAN,
+    EXPLICIT_VR_BIG_ENDIAN,
     uids::JPEGLS_LOSSLESS,
     uids::HTJ2K_LOSSLESS,
     uids::HTJ2K_LOSSLESS_RPCL,

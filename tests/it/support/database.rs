@@ -17,6 +17,13 @@ pub struct TestDatabase {
     pub name: String,
 }
 
+impl TestDatabase {
+    /// A connection to it, to look at what the program has done.
+    pub async fn connect(&self) -> mysql_async::Conn {
+        db::open(&self.url).await.unwrap_or_else(|err| panic!("{err}"))
+    }
+}
+
 /// A database without tables. Fails the test where there is no server.
 pub async fn fresh() -> TestDatabase {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
