@@ -13,7 +13,7 @@ use crate::config::{Config, Settings};
 use crate::db::{self, DatabaseUrl};
 use crate::dicom::ae_title::AeTitle;
 use crate::dimse::access::UnknownPeers;
-use crate::private_server::PrivateServer;
+use crate::private_server::{self, PrivateServer};
 use crate::server::Server;
 
 /// A PACS in one executable.
@@ -229,17 +229,15 @@ impl DatabaseAccess {
         match &config.database {
             Some(url) => Ok(DatabaseAccess { url: url.clone(), private: None }),
             None => {
-                let private = PrivateServer::start(&config.data_dir).await?;
+                let private = private_server::start(&config.data_dir).await?;
                 Ok(DatabaseAccess { url: private.url(), private: Some(private) })
             }
         }
     }
 
     async fn close(self) {
-        if let Some(private) = self.private
-            && let Err(err) = private.stop().await
-        {
-            tracing::warn!(%err, "cannot stop the private database server");
+        if let Some(private) = self.private {
+            private.stop().await;
         }
     }
 }

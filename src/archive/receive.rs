@@ -38,7 +38,7 @@ pub const LIMITS: Limits = Limits {
     value_bytes: 64 * 1024,
     tree_bytes: 32 * 1024 * 1024,
     inflated_bytes: 4 * 1024 * 1024 * 1024,
-    inflate_ratio: 1100,
+    inflate_ratio: 250,
 };
 
 /// Where an instance came from and what its sender said of it.
