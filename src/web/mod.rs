@@ -1,7 +1,14 @@
-//! Pages, pictures and, later, DICOMweb over HTTP.
+//! Pages, pictures and, later, DICOMweb over HTTP. `routes` is the table of contents.
+
+pub mod access;
+pub mod assets;
+pub mod error;
+pub mod page;
+pub mod routes;
+pub mod text;
 
 use crate::archive::Archive;
-use mysql_async::Pool;
+use crate::db;
 use std::sync::Arc;
 
 /// What every handler may use. Built once; handlers get it as `web::Data<App>`.
@@ -9,11 +16,15 @@ pub struct App {
     /// Instances and all that is known of them.
     pub archive: Archive,
     /// For the administration tables alone.
-    pub pool: Pool,
+    pub pool: db::Pool,
     /// Decodes frames.
     pub decoder: Arc<crate::codec::Decoder>,
     /// What the pages say of this server.
     pub about: About,
+    /// What every form carries.
+    pub form_token: access::FormToken,
+    /// Becomes true when the program is to stop: what streams without end, ends.
+    pub stopping: tokio::sync::watch::Receiver<bool>,
 }
 
 /// What a page may tell a person of this server.
@@ -23,8 +34,12 @@ pub struct About {
     pub ae_title: String,
     /// Where modalities send to.
     pub dicom_address: std::net::SocketAddr,
+    /// Where the pages are.
+    pub http_address: std::net::SocketAddr,
     /// Which database, without its password.
     pub database: String,
+    /// What is wrong with its settings for keeping what was acknowledged, in sentences.
+    pub warnings: Vec<String>,
     /// The data folder.
     pub data_dir: std::path::PathBuf,
     /// When the program started, UTC.

@@ -1,0 +1,1 @@
+//! How values read on a page: names, dates, sizes, UIDs. Pure.
