@@ -11,9 +11,17 @@
 //! statement is put together from input: the protocol would run a second one after a semicolon.
 
 mod error;
+pub mod instance;
+pub mod matching;
+pub mod patient;
+pub mod peer;
+pub mod quarantine;
+mod row;
 pub mod schema;
+pub mod series;
 mod server;
 pub mod setting;
+pub mod study;
 mod url;
 
 pub use self::error::{Error, is_duplicate, is_transient};

@@ -49,7 +49,8 @@ impl From<archive::Error> for Error {
 
 impl From<db::Error> for Error {
     fn from(err: db::Error) -> Error {
-        if err.is_away() { Error::Unavailable(err.into()) } else { Error::Internal(err.into()) }
+        let away = err.is_transient() || matches!(err, db::Error::Stopping);
+        if away { Error::Unavailable(err.into()) } else { Error::Internal(err.into()) }
     }
 }
 
