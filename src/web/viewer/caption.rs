@@ -72,7 +72,7 @@ pub struct Scale {
 pub fn caption(attributes: &DataSet, frame0: usize) -> Caption {
     let side = |tag| attributes.integer(tag).and_then(|side| u32::try_from(side).ok()).unwrap_or(0);
     let (columns, rows) = (side(tags::COLUMNS), side(tags::ROWS));
-    let (width, height) = render::displayed_size(attributes, frame0, columns, rows);
+    let (width, height) = render::full_size(attributes, frame0, rows, columns);
     let windows: Vec<ImageWindow> = render::windows(attributes, frame0)
         .into_iter()
         .enumerate()
