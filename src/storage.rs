@@ -97,8 +97,8 @@ impl Storage {
     }
 
     /// Removes a stored file that no row refers to.
-    pub fn remove(&self, path: &StoredPath) -> io::Result<()> {
-        fs::remove_file(self.root.join(&path.0))
+    pub fn remove(&self, path: &str) -> io::Result<()> {
+        fs::remove_file(self.root.join(path))
     }
 
     /// Bytes that an ordinary user may still write on the disk of the data folder.

@@ -2,19 +2,19 @@
 //! instances; it opens the transactions in which the functions of `db` run.
 
 pub mod activity;
+pub mod commit;
 pub mod find;
-pub mod quarantine;
+pub mod receive;
 pub mod retrieve;
-pub mod store;
 
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
 
-use mysql_async::{Conn, Pool};
+use mysql_async::Conn;
 use tokio::runtime::Handle;
 
-use crate::db;
+use crate::db::{self, Pool};
 use crate::storage::Storage;
 use activity::Activity;
 
@@ -29,7 +29,7 @@ struct Inner {
     storage: Storage,
     runtime: Handle,
     activity: Activity,
-    committer: store::Committer,
+    committer: commit::Committer,
 }
 
 /// What kept the archive from doing what was asked.
@@ -60,7 +60,7 @@ impl Archive {
     /// it: a caller that goes away never leaves a connection in the middle of an answer.
     pub fn new(pool: Pool, storage: Storage, runtime: Handle) -> Archive {
         let activity = Activity::default();
-        let committer = store::Committer::start(&runtime, pool.clone(), storage.clone(), activity.clone());
+        let committer = commit::Committer::start(&runtime, pool.clone(), activity.clone());
         Archive { inner: Arc::new(Inner { pool, storage, runtime, activity, committer }) }
     }
 

@@ -424,7 +424,10 @@ mod tests {
     fn a_fraction_in_an_integer_string_is_cut() {
         let data_set = DataSet::of([element(tags::SERIES_NUMBER, VR::IS, b"4.0 ")]);
         assert_eq!(data_set.integer(tags::SERIES_NUMBER), Some(4));
-        assert_eq!(DataSet::of([element(tags::SERIES_NUMBER, VR::IS, b"1A")]).integer(tags::SERIES_NUMBER), None);
+        assert_eq!(
+            DataSet::of([element(tags::SERIES_NUMBER, VR::IS, b"1A")]).integer(tags::SERIES_NUMBER),
+            None
+        );
     }
 
     #[test]

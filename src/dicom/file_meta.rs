@@ -37,7 +37,9 @@ pub fn file_meta<R: Read + Seek>(mut file: R) -> Option<(TransferSyntaxUid, u64)
 fn meta_elements(bytes: &[u8]) -> Option<(Option<TransferSyntaxUid>, usize)> {
     let mut transfer_syntax = None;
     let mut at = 0;
-    while let Some(&[2, 0, e, f, first, second, g, h]) = bytes.get(at..at + 8).and_then(|header| header.first_chunk()) {
+    while let Some(&[2, 0, e, f, first, second, g, h]) =
+        bytes.get(at..at + 8).and_then(|header| header.first_chunk())
+    {
         let (length, size) = match VR::from_binary([first, second]) {
             Some(VR::OB | VR::UN | VR::UT | VR::OW | VR::SQ) => {
                 (u32::from_le_bytes(*bytes.get(at + 8..)?.first_chunk()?), 12)
@@ -80,7 +82,8 @@ mod tests {
     const EXPLICIT: &[u8] = b"\x08\x00\x60\x00CS\x02\x00CT";
     const IMPLICIT: &[u8] = b"\x08\x00\x60\x00\x02\x00\x00\x00CT";
     const BIG_ENDIAN: &[u8] = b"\x00\x08\x00\x60CS\x00\x02CT";
-    const META: &[u8] = b"\x02\x00\x01\x00OB\0\0\x02\0\0\0\x00\x01\x02\x00\x10\x00UI\x14\x001.2.840.10008.1.2.1\0";
+    const META: &[u8] =
+        b"\x02\x00\x01\x00OB\0\0\x02\0\0\0\x00\x01\x02\x00\x10\x00UI\x14\x001.2.840.10008.1.2.1\0";
 
     fn opened(parts: &[&[u8]]) -> Option<(String, u64)> {
         file_meta(Cursor::new(parts.concat())).map(|(uid, offset)| (uid.to_string(), offset))
@@ -89,7 +92,10 @@ mod tests {
     #[test]
     fn a_file_of_part_10_says_its_transfer_syntax() {
         let start = 132 + META.len() as u64;
-        assert_eq!(opened(&[&[0; 128], b"DICM", META, EXPLICIT]), Some(("1.2.840.10008.1.2.1".into(), start)));
+        assert_eq!(
+            opened(&[&[0; 128], b"DICM", META, EXPLICIT]),
+            Some(("1.2.840.10008.1.2.1".into(), start))
+        );
     }
 
     #[test]

@@ -7,13 +7,15 @@ use chrono::{FixedOffset, NaiveDate, NaiveDateTime, NaiveTime};
 /// day of the calendar.
 pub fn date(text: &str) -> Option<NaiveDate> {
     let text = trimmed(text);
-    let (year, month, day) = if text.len() == 8 && text.is_ascii() {
+    let (year, month, day) = if text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_digit()) {
         (text.get(..4)?, text.get(4..6)?, text.get(6..)?)
     } else {
         let mut parts = text.split(['.', '-', '/']);
         let parts = (parts.next()?, parts.next()?, parts.next()?, parts.next());
         match parts {
-            (year, month, day, None) if year.len() == 4 && month.len() <= 2 && day.len() <= 2 => (year, month, day),
+            (year, month, day, None) if year.len() == 4 && month.len() <= 2 && day.len() <= 2 => {
+                (year, month, day)
+            }
             _ => return None,
         }
     };
@@ -129,7 +131,9 @@ mod tests {
         assert_eq!(date("20240229"), day(2024, 2, 29));
         assert_eq!(date("1997.04.24"), day(1997, 4, 24));
         assert_eq!(date("2024-1-9 "), day(2024, 1, 9));
-        for text in ["", "20230229", "2024", "00000000", "+0240101", "19970424x", "1997.04.24.1", "日本語日本語日本"] {
+        for text in
+            ["", "20230229", "2024", "00000000", "+0240101", "19970424x", "1997.04.24.1", "日本語日本語日本"]
+        {
             assert_eq!(date(text), None, "{text:?}");
         }
     }

@@ -3,8 +3,16 @@
 pub mod access;
 pub mod assets;
 pub mod error;
+pub mod events;
+pub mod filters;
+pub mod health;
 pub mod page;
+pub mod patient;
+pub mod peer;
+pub mod quarantine;
 pub mod routes;
+pub mod study;
+pub mod system;
 pub mod text;
 
 use crate::archive::Archive;
