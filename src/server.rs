@@ -98,6 +98,7 @@ impl Server {
             archive: archive.clone(),
             pool: pool.clone(),
             decoder: Arc::new(Decoder::new(DECODE_WORKERS, config.decode_worker)),
+            pictures: web::picture::Pictures::new(std::thread::available_parallelism().map_or(2, |n| n.get())),
             about: web::About {
                 ae_title: config.ae_title.to_string(),
                 dicom_address,
@@ -188,6 +189,8 @@ fn pages(listener: std::net::TcpListener, app: Data<web::App>) -> std::io::Resul
         .max_connections(1024)
         .client_request_timeout(Duration::from_secs(10))
         .keep_alive(Duration::from_secs(75))
+        // A browser that has gone needs no picture.
+        .h1_allow_half_closed(false)
         .shutdown_timeout(GRACE.as_secs())
         .disable_signals()
         .listen(listener)?;
