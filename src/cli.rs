@@ -13,7 +13,7 @@ use crate::config::{Config, Settings};
 use crate::db::{self, DatabaseUrl};
 use crate::dicom::ae_title::AeTitle;
 use crate::dimse::access::UnknownPeers;
-use crate::private_server::PrivateServer;
+use crate::private_server::{self, PrivateServer};
 use crate::server::Server;
 
 /// A PACS in one executable.
@@ -48,12 +48,7 @@ struct DemoSettings {
     #[arg(long, env = "FILMROOM_DATA_DIR", default_value = "demo-data", value_name = "FOLDER")]
     data_dir: std::path::PathBuf,
     /// Address and port for DICOM.
-    #[arg(
-        long,
-        env = "FILMROOM_DICOM_LISTEN",
-        default_value = "127.0.0.1:11112",
-        value_name = "ADDRESS:PORT"
-    )]
+    #[arg(long, env = "FILMROOM_DICOM_LISTEN", default_value = "127.0.0.1:11112", value_name = "ADDRESS:PORT")]
     dicom_listen: String,
     /// Address and port for the pages.
     #[arg(long, env = "FILMROOM_HTTP_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
@@ -161,8 +156,7 @@ async fn demo(settings: DemoSettings) -> anyhow::Result<()> {
     let server = Server::build(config).await?;
     let (dicom, http) = (server.dicom_address(), server.http_address());
     let running = tokio::spawn(server.run(stop));
-    let summary =
-        crate::demo::fill(dicom, &ae_title).await.context("cannot store the studies of the demo")?;
+    let summary = crate::demo::fill(dicom, &ae_title).await.context("cannot store the studies of the demo")?;
     println!();
     println!("{summary}");
     println!();
@@ -207,14 +201,7 @@ async fn peer_command(url: &DatabaseUrl, command: PeerCommand) -> anyhow::Result
                 let host = if peer.host.is_empty() { "any address" } else { &peer.host };
                 let port = peer.port.map_or_else(|| "-".into(), |port| port.to_string());
                 let may = if peer.may_store { "echo, store" } else { "echo" };
-                println!(
-                    "{:<16}  {:<24}  {:<5}  {:<11}  {}",
-                    peer.ae_title.as_str(),
-                    host,
-                    port,
-                    may,
-                    peer.description
-                );
+                println!("{:<16}  {:<24}  {:<5}  {:<11}  {}", peer.ae_title.as_str(), host, port, may, peer.description);
             }
         }
         PeerCommand::Remove { ae_title } => {
@@ -242,17 +229,15 @@ impl DatabaseAccess {
         match &config.database {
             Some(url) => Ok(DatabaseAccess { url: url.clone(), private: None }),
             None => {
-                let private = PrivateServer::start(&config.data_dir).await?;
+                let private = private_server::start(&config.data_dir).await?;
                 Ok(DatabaseAccess { url: private.url(), private: Some(private) })
             }
         }
     }
 
     async fn close(self) {
-        if let Some(private) = self.private
-            && let Err(err) = private.stop().await
-        {
-            tracing::warn!(%err, "cannot stop the private database server");
+        if let Some(private) = self.private {
+            private.stop().await;
         }
     }
 }

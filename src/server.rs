@@ -15,7 +15,7 @@ use crate::codec::Decoder;
 use crate::config::Config;
 use crate::db::{self, Pool, schema::ServeLock};
 use crate::dimse::listener;
-use crate::private_server::PrivateServer;
+use crate::private_server::{self, PrivateServer};
 use crate::storage::Storage;
 use crate::web;
 
@@ -49,31 +49,25 @@ impl Server {
         let (storage, swept) = Storage::open(&config.data_dir)
             .with_context(|| format!("cannot use the data folder {}", config.data_dir.display()))?;
         if swept > 0 {
-            tracing::warn!(
-                count = swept,
-                "removed {swept} instances that were being received when filmroom last ended; they were not acknowledged"
-            );
+            tracing::warn!(count = swept, "removed {swept} instances that were being received when filmroom last ended; they were not acknowledged");
         }
         let private = match &config.database {
             Some(_) => None,
-            None => Some(PrivateServer::start(&config.data_dir).await?),
+            None => Some(private_server::start(&config.data_dir).await?),
         };
         let url = match (&config.database, &private) {
             (Some(url), _) => url.clone(),
             (None, Some(private)) => private.url(),
             (None, None) => anyhow::bail!("there is no database"),
         };
-        match Server::with_database(config, url, storage, (dicom, dicom_address), (http, http_address)).await
-        {
+        match Server::with_database(config, url, storage, (dicom, dicom_address), (http, http_address)).await {
             Ok(mut server) => {
                 server.private = private;
                 Ok(server)
             }
             Err(err) => {
-                if let Some(private) = private
-                    && let Err(err) = private.stop().await
-                {
-                    tracing::warn!(%err, "cannot stop the private database server");
+                if let Some(private) = private {
+                    private.stop().await;
                 }
                 Err(err)
             }
@@ -91,12 +85,8 @@ impl Server {
         db::schema::prepare(&url).await?;
         let pool = db::connect(&url).await?;
         let mut conn = db::acquire(&pool).await?;
-        let warnings: Vec<String> = db::durability(&mut conn)
-            .await
-            .map_err(db::Error::from)?
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let warnings: Vec<String> =
+            db::durability(&mut conn).await.map_err(db::Error::from)?.iter().map(ToString::to_string).collect();
         drop(conn);
         for warning in &warnings {
             tracing::warn!("{warning}");
@@ -108,6 +98,7 @@ impl Server {
             archive: archive.clone(),
             pool: pool.clone(),
             decoder: Arc::new(Decoder::new(DECODE_WORKERS, config.decode_worker)),
+            pictures: web::picture::Pictures::new(std::thread::available_parallelism().map_or(2, |n| n.get())),
             about: web::About {
                 ae_title: config.ae_title.to_string(),
                 dicom_address,
@@ -118,7 +109,7 @@ impl Server {
                 started_at: chrono::Utc::now(),
                 unknown_peers: config.unknown_peers.as_str(),
             },
-            form_token: web::access::FormToken::new().context("cannot make random bytes")?,
+            form_token: web::access::FormToken::random().context("cannot make random bytes")?,
             stopping,
         });
         let dicom_settings = listener::Settings {
@@ -161,13 +152,7 @@ impl Server {
         let http = pages(http, app).context("cannot serve the HTTP port")?;
         let http_handle = http.handle();
         let mut http = tokio::spawn(http);
-        let dimse = tokio::spawn(listener::serve(
-            dicom,
-            dicom_settings,
-            archive.clone(),
-            pool.clone(),
-            stop.subscribe(),
-        ));
+        let dimse = tokio::spawn(listener::serve(dicom, dicom_settings, archive.clone(), pool.clone(), stop.subscribe()));
         let mut ended = Ok(());
         tokio::select! {
             () = until => {}
@@ -187,13 +172,10 @@ impl Server {
         drop(archive);
         lock.release().await;
         if let Err(err) = pool.close().await {
-            tracing::warn!(
-                err = &db::Error::from(err) as &dyn std::error::Error,
-                "cannot say goodbye to the database"
-            );
+            tracing::warn!(err = &db::Error::from(err) as &dyn std::error::Error, "cannot say goodbye to the database");
         }
         if let Some(private) = private {
-            private.stop().await?;
+            private.stop().await;
         }
         tracing::info!("stopped");
         ended
@@ -207,6 +189,8 @@ fn pages(listener: std::net::TcpListener, app: Data<web::App>) -> std::io::Resul
         .max_connections(1024)
         .client_request_timeout(Duration::from_secs(10))
         .keep_alive(Duration::from_secs(75))
+        // A browser that has gone needs no picture.
+        .h1_allow_half_closed(false)
         .shutdown_timeout(GRACE.as_secs())
         .disable_signals()
         .listen(listener)?;
@@ -222,9 +206,7 @@ fn bind(what: &str, address: SocketAddr) -> anyhow::Result<(std::net::TcpListene
     };
     bound().map_err(|err: std::io::Error| match err.kind() {
         std::io::ErrorKind::AddrInUse => {
-            anyhow::anyhow!(
-                "the {what} port {address} is taken: another program, or another filmroom, listens there"
-            )
+            anyhow::anyhow!("the {what} port {address} is taken: another program, or another filmroom, listens there")
         }
         std::io::ErrorKind::PermissionDenied => anyhow::anyhow!(
             "the {what} port {address} needs rights this user does not have: choose a port above 1023"

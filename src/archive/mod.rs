@@ -31,6 +31,7 @@ struct Inner {
     runtime: Handle,
     activity: Activity,
     committer: commit::Committer,
+    headers: retrieve::Headers,
 }
 
 /// What kept the archive from doing what was asked.
@@ -62,7 +63,7 @@ impl Archive {
     pub fn new(pool: Pool, storage: Storage, runtime: Handle) -> Archive {
         let activity = Activity::default();
         let committer = commit::Committer::start(&runtime, pool.clone(), activity.clone());
-        Archive { inner: Arc::new(Inner { pool, storage, runtime, activity, committer }) }
+        Archive { inner: Arc::new(Inner { pool, storage, runtime, activity, committer, headers: Default::default() }) }
     }
 
     /// Who is sending now, and what has just arrived.

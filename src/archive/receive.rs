@@ -38,7 +38,7 @@ pub const LIMITS: Limits = Limits {
     value_bytes: 64 * 1024,
     tree_bytes: 32 * 1024 * 1024,
     inflated_bytes: 4 * 1024 * 1024 * 1024,
-    inflate_ratio: 1100,
+    inflate_ratio: 250,
 };
 
 /// Where an instance came from and what its sender said of it.
@@ -77,7 +77,7 @@ pub enum Refusal {
     Unreadable(#[from] prescan::Error),
     /// An identifier in it cannot be used.
     #[error("{0}")]
-    Unusable(#[from] attributes::Invalid),
+    Unusable(#[from] attributes::Error),
     /// It is another instance than its sender said.
     #[error("the data set is of another SOP Instance UID than the command")]
     OtherInstance,
@@ -170,7 +170,8 @@ impl Reception {
             written.append(&chunk).map_err(file_error)?;
             seal(&storage, written, provenance)
         });
-        let (pending, notes) = sealed.await.map_err(|_| Error::Stopping)??;
+        let pending = sealed.await.map_err(|_| Error::Stopping)??;
+        let notes = pending.attributes.notes.clone();
         let study_instance_uid = pending.attributes.study.study_instance_uid.as_str().to_owned();
         let path = pending.path.clone();
         let outcome = match archive.inner.committer.commit(pending).await {
@@ -264,7 +265,7 @@ fn seal(
     storage: &crate::storage::Storage,
     written: Written,
     provenance: Provenance,
-) -> Result<(NewInstance, Vec<Note>), Refusal> {
+) -> Result<NewInstance, Refusal> {
     let Written { mut incoming, hash, data_set_offset, .. } = written;
     let file = incoming.file();
     let size_bytes = file.stream_position().map_err(file_error)?;
@@ -272,15 +273,19 @@ fn seal(
     let encoding = provenance.transfer_syntax.encoding();
     let length = size_bytes - u64::from(data_set_offset);
     let scan = prescan::scan(&mut *file, length, encoding, &LIMITS)?;
-    let (attributes, notes) =
-        Attributes::from_scan(&scan, &provenance.affected_sop_class, &provenance.affected_sop_instance)?;
+    let (sop_class, sop_instance) = (&provenance.affected_sop_class, &provenance.affected_sop_instance);
+    let attributes = Attributes::from_scan(&scan, Some(sop_class), Some(sop_instance))?;
     if attributes.instance.sop_instance_uid != provenance.affected_sop_instance {
         return Err(Refusal::OtherInstance);
     }
     let located = scan.pixel_data.as_ref().filter(|_| encoding != Encoding::Deflated);
+    // Frames that cannot be told apart make no index; whoever wants to see them is told so then.
+    let read_at = |offset: u64, buffer: &mut [u8]| {
+        std::os::unix::fs::FileExt::read_exact_at(&*file, buffer, offset + u64::from(data_set_offset))
+    };
     let frame_index = located
         .filter(|pixels| pixels.length.is_none())
-        .and_then(|pixels| FrameIndex::build(pixels, attributes.instance.number_of_frames))
+        .and_then(|pixels| FrameIndex::build(pixels, attributes.instance.number_of_frames, read_at).ok())
         .map(|index| index.encode());
     let pixel_data_offset = located.map(|pixels| pixels.offset + u64::from(data_set_offset));
     let pixel_data_length = located.and_then(|pixels| pixels.length);
@@ -302,7 +307,7 @@ fn seal(
         source_address: provenance.source_address,
         received_at: provenance.received_at,
     };
-    Ok((pending, notes))
+    Ok(pending)
 }
 
 fn joined(result: Result<io::Result<Written>, tokio::task::JoinError>) -> Result<Written, Error> {

@@ -11,6 +11,7 @@
 //! statement is put together from input: the protocol would run a second one after a semicolon.
 
 mod error;
+pub mod frame;
 pub mod ingest;
 pub mod instance;
 pub mod matching;

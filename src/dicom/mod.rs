@@ -13,6 +13,5 @@ pub mod person_name;
 pub mod prescan;
 pub mod query;
 pub mod sop_class;
-mod source;
 pub mod uid;
 pub mod value;

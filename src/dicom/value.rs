@@ -7,7 +7,7 @@ use chrono::{FixedOffset, NaiveDate, NaiveDateTime, NaiveTime};
 /// day of the calendar.
 pub fn date(text: &str) -> Option<NaiveDate> {
     let text = trimmed(text);
-    let (year, month, day) = if text.len() == 8 && text.is_ascii() {
+    let (year, month, day) = if text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_digit()) {
         (text.get(..4)?, text.get(4..6)?, text.get(6..)?)
     } else {
         let mut parts = text.split(['.', '-', '/']);

@@ -20,7 +20,19 @@ macro_rules! embedded {
 }
 
 /// Every file of `static/`, by its name below that folder.
-const FILES: &[(&str, &[u8])] = embedded!["app.css", "app.js", "favicon.svg", "icons.svg"];
+const FILES: &[(&str, &[u8])] = embedded![
+    "app.css",
+    "app.js",
+    "favicon.svg",
+    "icons.svg",
+    "viewer/address.js",
+    "viewer/film.js",
+    "viewer/gestures.js",
+    "viewer/instance.css",
+    "viewer/instance.js",
+    "viewer/viewer.css",
+    "viewer/viewer.js",
+];
 
 struct Asset {
     bytes: &'static [u8],

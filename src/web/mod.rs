@@ -6,14 +6,17 @@ pub mod error;
 pub mod events;
 pub mod filters;
 pub mod health;
+pub mod instance;
 pub mod page;
 pub mod patient;
 pub mod peer;
+pub mod picture;
 pub mod quarantine;
 pub mod routes;
 pub mod study;
 pub mod system;
 pub mod text;
+pub mod viewer;
 
 use crate::archive::Archive;
 use crate::db;
@@ -27,6 +30,8 @@ pub struct App {
     pub pool: db::Pool,
     /// Decodes frames.
     pub decoder: Arc<crate::codec::Decoder>,
+    /// Draws them.
+    pub pictures: picture::Pictures,
     /// What the pages say of this server.
     pub about: About,
     /// What every form carries.

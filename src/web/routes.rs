@@ -6,7 +6,9 @@ use actix_web::middleware::{DefaultHeaders, from_fn};
 use actix_web::web::{ServiceConfig, get, post, scope};
 use actix_web::{HttpResponse, web};
 
-use super::{access, assets, error, events, health, page, patient, peer, quarantine, study, system};
+use super::{
+    access, assets, error, events, health, instance, page, patient, peer, picture, quarantine, study, system, viewer,
+};
 
 /// What a page may load: our own files and nothing else, so that a hostile name in a data set stays text.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
@@ -55,7 +57,10 @@ fn pages(config: &mut ServiceConfig) {
         .route("/healthz", get().to(health::alive))
         .route("/readyz", get().to(health::ready))
         .route("/theme", post().to(page::set_theme))
-        .route("/static/{name:.+}", get().to(assets::get));
+        .route("/static/{name:.+}", get().to(assets::get))
+        .configure(instance::configure)
+        .configure(picture::configure)
+        .configure(viewer::configure);
 }
 
 /// PS3.15 asks for none of this; browsers do. `same-origin` tells other sites nothing, as `no-referrer` would, but

@@ -88,8 +88,10 @@ async fn uids_that_are_paths_or_too_long_are_refused_and_nothing_is_written_outs
     let pacs = TestServer::start().await;
     let long = "1.".repeat(100) + "1";
     for uid in ["../../../../tmp/filmroom-was-here", "/etc/passwd", "1.2\0.3", &long, "", ".."] {
-        for tag in [tags::SOP_INSTANCE_UID, tags::STUDY_INSTANCE_UID, tags::SERIES_INSTANCE_UID] {
-            let instance = slice(1, 1, 1, 1).text(tag, VR::UI, uid).build();
+        for (number, tag) in
+            [(1, tags::SOP_INSTANCE_UID), (2, tags::STUDY_INSTANCE_UID), (3, tags::SERIES_INSTANCE_UID)]
+        {
+            let instance = slice(1, 1, 1, number).text(tag, VR::UI, uid).build();
             let mut peer = Peer::associate(pacs.dicom).await;
             let status = peer.store(&instance, 16_000).await;
             if uid.is_empty() && tag != tags::SOP_INSTANCE_UID {

@@ -158,10 +158,12 @@ async fn an_instance_without_study_is_kept_under_one_of_its_own_with_a_warning()
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_transfer_syntax_is_stored_as_it_is() {
     let pacs = TestServer::start().await;
-    let mut slice = slice(1, 1, 1, 1).build();
-    slice.transfer_syntax_uid = "1.2.840.113619.99.1".into();
+    let slice = slice(1, 1, 1, 1).build();
+    let mut request = peer::request();
+    request.presentation_contexts[0].transfer_syntaxes = vec!["1.2.840.113619.99.1".into()];
+    let mut peer = Peer::associate_with(pacs.dicom, request).await;
 
-    assert!(pacs.store(&slice).await.is_success());
+    assert_eq!(peer.store(&slice, 16_000).await, Some(0));
 
     assert_eq!(
         pacs.value::<String>("SELECT transfer_syntax_uid FROM instance").await,

@@ -48,8 +48,13 @@ impl Peer {
 
     /// Connects and opens the association of [`request`].
     pub async fn associate(to: SocketAddr) -> Peer {
+        Peer::associate_with(to, request()).await
+    }
+
+    /// Connects and opens an association.
+    pub async fn associate_with(to: SocketAddr, request: AssociationRQ) -> Peer {
         let mut peer = Peer::connect(to).await;
-        peer.send_pdu(&Pdu::AssociationRQ(request())).await;
+        peer.send_pdu(&Pdu::AssociationRQ(request)).await;
         match peer.read_pdu().await {
             Some(Pdu::AssociationAC(_)) => peer,
             other => panic!("not accepted: {other:?}"),

@@ -1,4 +1,4 @@
-//! The bytes of a data set as the walker in [`crate::dicom::prescan`] sees them: a small look ahead, bounded reads, and skipping
+//! The bytes of a data set as the walk sees them: a small look ahead, bounded reads, and skipping
 //! that seeks where it can. A deflated data set (PS3.5 A.5) is inflated on the way, with an end to how far it may
 //! swell.
 
@@ -6,7 +6,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use flate2::{Decompress, FlushDecompress, Status};
 
-use super::prescan::{Error, Limits};
+use super::{Error, Limits};
 
 /// What is read at once. Larger would be read in vain between the fragments of a multi-frame instance.
 const BUFFER: usize = 16 * 1024;
