@@ -80,7 +80,7 @@ struct DiscardPage {
 
 /// `GET /admin/quarantine`
 pub async fn list(_: User, layout: Layout, app: web::Data<App>) -> Result<HttpResponse, Error> {
-    let quarantined = app.archive.quarantined().await?;
+    let quarantined = app.archive.list_quarantine().await?;
     page::html(&ListPage { layout, rows: quarantined.iter().map(row).collect() })
 }
 
