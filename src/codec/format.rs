@@ -139,8 +139,13 @@ impl FrameFormat {
         };
         let (bits_allocated, bits_stored, high_bit) = bits(attributes, number)?;
         let encapsulated = pixel_data.length.is_none();
-        let encoding =
-            encoding(transfer_syntax, encapsulated, pixel_data.vr, bits_allocated, attributes.is_big_endian());
+        let encoding = encoding(
+            transfer_syntax,
+            encapsulated,
+            pixel_data.vr,
+            bits_allocated,
+            attributes.is_big_endian(),
+        );
 
         let mut format = Self {
             rows,
@@ -341,6 +346,7 @@ fn overlays_in_pixels(attributes: &DataSet) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dicom::data_set::Element;
 
     #[test]
     fn odd_one_bit_frames_begin_in_the_middle_of_a_byte() {
@@ -372,5 +378,69 @@ mod tests {
         assert!(is_video("1.2.840.10008.1.2.4.102"));
         assert!(is_video("1.2.840.10008.1.2.4.103.1"));
         assert!(!is_video("1.2.840.10008.1.2.4.50"));
+    }
+
+    fn us(tag: Tag, value: u16) -> Element {
+        Element { tag, vr: VR::US, value: Value::Bytes(value.to_le_bytes().to_vec()) }
+    }
+
+    fn read(
+        photometric: &str,
+        samples: u16,
+        rows: u16,
+        allocated: u16,
+        stored: u16,
+    ) -> Result<FrameFormat, Error> {
+        let attributes = DataSet::of([
+            us(tags::SAMPLES_PER_PIXEL, samples),
+            Element {
+                tag: tags::PHOTOMETRIC_INTERPRETATION,
+                vr: VR::CS,
+                value: Value::Bytes(photometric.as_bytes().to_vec()),
+            },
+            us(tags::ROWS, rows),
+            us(tags::COLUMNS, 60_000),
+            us(tags::BITS_ALLOCATED, allocated),
+            us(tags::BITS_STORED, stored),
+            us(tags::HIGH_BIT, 99),
+        ]);
+        let pixel_data = PixelData {
+            tag: tags::PIXEL_DATA,
+            vr: VR::OW,
+            offset: 0,
+            length: Some(0),
+            fragments: Vec::new(),
+            basic_offset_table: Vec::new(),
+            extended_offset_table: Vec::new(),
+        };
+        let transfer_syntax = "1.2.840.10008.1.2.1".parse().unwrap();
+        FrameFormat::from_data_set(&attributes, &transfer_syntax, &pixel_data)
+    }
+
+    #[test]
+    fn impossible_bits_are_corrected() {
+        let format = read("MONOCHROME2", 1, 2, 16, 99).unwrap();
+        assert_eq!((format.bits_stored, format.high_bit), (16, 15));
+        assert_eq!(read("MONOCHROME2", 1, 2, 16, 12).unwrap().high_bit, 11);
+    }
+
+    #[test]
+    fn a_frame_of_gigabytes_is_refused_before_anything_is_allocated() {
+        assert_eq!(read("RGB", 3, 60_000, 8, 8), Err(Error::TooLarge(10_800_000_000)));
+    }
+
+    #[test]
+    fn what_cannot_be_drawn_is_named() {
+        let sentence = |result: Result<FrameFormat, Error>| result.unwrap_err().to_string();
+        assert_eq!(sentence(read("RGB", 3, 0, 8, 8)), "Rows is 0, which filmroom cannot show");
+        assert_eq!(
+            sentence(read("CMYK", 4, 9, 8, 8)),
+            "Photometric Interpretation is CMYK, which filmroom cannot show"
+        );
+        assert_eq!(
+            sentence(read("MONOCHROME2", 1, 9, 12, 12)),
+            "Bits Allocated is 12, which filmroom cannot show"
+        );
+        assert!(sentence(read("RGB", 1, 9, 8, 8)).starts_with("Samples per Pixel is 1 with"));
     }
 }

@@ -78,7 +78,10 @@ impl Header {
             });
         }
         if !(1..=16).contains(&self.precision) {
-            return Err(Error::Feature { format: name, feature: format!("{} bits a sample", self.precision) });
+            return Err(Error::Feature {
+                format: name,
+                feature: format!("{} bits a sample", self.precision),
+            });
         }
         Ok(())
     }

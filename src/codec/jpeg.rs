@@ -9,8 +9,7 @@ use super::{Error, FrameFormat, Photometric};
 
 const NAME: &str = "JPEG";
 /// APP14 "Adobe", version 100, no flags, transform 0.
-const NO_TRANSFORM: [u8; 16] =
-    [0xFF, 0xEE, 0, 14, b'A', b'd', b'o', b'b', b'e', 0, 100, 0, 0, 0, 0, 0];
+const NO_TRANSFORM: [u8; 16] = [0xFF, 0xEE, 0, 14, b'A', b'd', b'o', b'b', b'e', 0, 100, 0, 0, 0, 0, 0];
 
 /// What stands in the codestream before the first scan.
 #[derive(Debug, Default)]
@@ -129,7 +128,10 @@ fn read(encoded: &[u8]) -> Result<Markers<'_>, Error> {
                     return Err(damaged("it has two frame headers"));
                 }
                 if !matches!(marker, 0xC0 | 0xC1 | 0xC2 | 0xC3 | 0xC9 | 0xCA) {
-                    return Err(Error::Feature { format: NAME, feature: format!("process SOF{}", marker & 15) });
+                    return Err(Error::Feature {
+                        format: NAME,
+                        feature: format!("process SOF{}", marker & 15),
+                    });
                 }
                 markers.frame = Some(frame(body, markers.kept.len()).ok_or_else(cut)?);
             }

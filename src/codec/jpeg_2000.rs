@@ -59,7 +59,9 @@ pub fn header(format: &FrameFormat, stream: &[u8]) -> Result<Header, Error> {
     // PS3.5 section 8.2.4: what was transformed for compression is RGB again afterwards.
     let photometric = match format.photometric {
         Photometric::YbrIct | Photometric::YbrRct => Some(Photometric::Rgb),
-        other if components == 3 && other.is_ybr() && has_component_transform(bytes.0) => Some(Photometric::Rgb),
+        other if components == 3 && other.is_ybr() && has_component_transform(bytes.0) => {
+            Some(Photometric::Rgb)
+        }
         other if other.is_ybr() => Some(Photometric::YbrFull),
         _ => None,
     };

@@ -185,14 +185,27 @@ mod tests {
 
     #[test]
     fn twelve_bits_are_told_from_sixteen() {
-        let bytes = stream(&[(0, 1), (0, 2), (99, 9), (0, 3), (0, 2), (49, 9), (0, 1), (0, 1), (0, 1), (2, 2)]);
+        let bytes =
+            stream(&[(0, 1), (0, 2), (99, 9), (0, 3), (0, 2), (49, 9), (0, 1), (0, 1), (0, 1), (2, 2)]);
         let header = header(&FrameFormat::grey(100, 50, 16, 12), &bytes).unwrap();
         assert_eq!((header.rows, header.columns, header.precision), (100, 50, 12));
     }
 
     #[test]
     fn every_cut_is_an_error_and_not_a_panic() {
-        let bytes = stream(&[(0, 1), (3, 2), (99, 30), (0, 3), (0, 2), (49, 9), (0, 1), (0, 1), (0, 1), (3, 2), (15, 6)]);
+        let bytes = stream(&[
+            (0, 1),
+            (3, 2),
+            (99, 30),
+            (0, 3),
+            (0, 2),
+            (49, 9),
+            (0, 1),
+            (0, 1),
+            (0, 1),
+            (3, 2),
+            (15, 6),
+        ]);
         for length in 0..bytes.len() {
             assert!(header(&FrameFormat::grey(100, 50, 16, 16), &bytes[..length]).is_err());
         }

@@ -26,10 +26,10 @@ pub fn decode(
     }
     let bytes = bytes.get(usize::from(first_bit / 8)..).unwrap_or_default();
     let expected = format.native_frame_bytes();
-    let bytes = usize::try_from(expected).ok().and_then(|length| bytes.get(..length)).ok_or(Error::Short {
-        expected,
-        found: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
-    })?;
+    let bytes = usize::try_from(expected)
+        .ok()
+        .and_then(|length| bytes.get(..length))
+        .ok_or(Error::Short { expected, found: u64::try_from(bytes.len()).unwrap_or(u64::MAX) })?;
     let (samples, unused_bits) = samples(format, order, bytes)?;
     arrange(format, samples, unused_bits)
 }
@@ -42,31 +42,38 @@ pub fn samples(
 ) -> Result<(Samples, Option<Vec<u16>>), Error> {
     let big = order == ByteOrder::Big;
     let mut unused = None;
-    let samples = match (format.number, format.bits_allocated) {
-        (Number::Float, 32) => Samples::F32(words(bytes, |word| {
-            if big { f32::from_be_bytes(word) } else { f32::from_le_bytes(word) }
-        })),
-        (Number::Double, 64) => Samples::F64(words(bytes, |word| {
-            if big { f64::from_be_bytes(word) } else { f64::from_le_bytes(word) }
-        })),
-        (Number::Integer, 8) => eight(format, bytes),
-        (Number::Integer, 16) => {
-            let raw: Vec<u16> =
-                words(bytes, |word| if big { u16::from_be_bytes(word) } else { u16::from_le_bytes(word) });
-            if format.keep_unused_bits {
-                unused = Some(raw.clone());
+    let samples =
+        match (format.number, format.bits_allocated) {
+            (Number::Float, 32) => Samples::F32(words(bytes, |word| {
+                if big { f32::from_be_bytes(word) } else { f32::from_le_bytes(word) }
+            })),
+            (Number::Double, 64) => Samples::F64(words(bytes, |word| {
+                if big { f64::from_be_bytes(word) } else { f64::from_le_bytes(word) }
+            })),
+            (Number::Integer, 8) => eight(format, bytes),
+            (Number::Integer, 16) => {
+                let raw: Vec<u16> =
+                    words(
+                        bytes,
+                        |word| if big { u16::from_be_bytes(word) } else { u16::from_le_bytes(word) },
+                    );
+                if format.keep_unused_bits {
+                    unused = Some(raw.clone());
+                }
+                sixteen(format, raw)
             }
-            sixteen(format, raw)
-        }
-        (Number::Integer, 32) => {
-            let raw: Vec<u32> =
-                words(bytes, |word| if big { u32::from_be_bytes(word) } else { u32::from_le_bytes(word) });
-            thirty_two(format, raw)
-        }
-        (_, allocated) => {
-            return Err(Error::Unsupported { attribute: "Bits Allocated", value: allocated.to_string() });
-        }
-    };
+            (Number::Integer, 32) => {
+                let raw: Vec<u32> =
+                    words(
+                        bytes,
+                        |word| if big { u32::from_be_bytes(word) } else { u32::from_le_bytes(word) },
+                    );
+                thirty_two(format, raw)
+            }
+            (_, allocated) => {
+                return Err(Error::Unsupported { attribute: "Bits Allocated", value: allocated.to_string() });
+            }
+        };
     Ok((samples, unused))
 }
 
@@ -106,7 +113,8 @@ pub fn arrange(
 
 /// Whether there are two samples a pixel, as sub-sampled native frames have; RLE frames never do.
 fn is_sub_sampled(format: &FrameFormat, samples: &Samples) -> bool {
-    format.photometric.is_422() && u64::try_from(samples.len()).is_ok_and(|length| length == format.pixels() * 2)
+    format.photometric.is_422()
+        && u64::try_from(samples.len()).is_ok_and(|length| length == format.pixels() * 2)
 }
 
 /// RRR GGG BBB to RGB RGB RGB.

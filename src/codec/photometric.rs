@@ -61,9 +61,6 @@ impl Photometric {
 
     /// Whether the samples are luminance and chrominance in some form.
     pub fn is_ybr(self) -> bool {
-        !matches!(
-            self,
-            Self::Monochrome1 | Self::Monochrome2 | Self::PaletteColor | Self::Rgb | Self::Xyb
-        )
+        !matches!(self, Self::Monochrome1 | Self::Monochrome2 | Self::PaletteColor | Self::Rgb | Self::Xyb)
     }
 }

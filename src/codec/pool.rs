@@ -174,7 +174,11 @@ impl Worker {
         let expected = prepared.header.decoded_bytes();
         if decoded && length != expected {
             let reason = format!("{length} bytes came out where {expected} were expected");
-            return if length > expected { Err(io::Error::other(reason)) } else { self.skip(length, deadline, reason) };
+            return if length > expected {
+                Err(io::Error::other(reason))
+            } else {
+                self.skip(length, deadline, reason)
+            };
         }
         let limit = if decoded { expected } else { u64::try_from(MAX_REASON).unwrap_or(0) };
         let length = Some(length)

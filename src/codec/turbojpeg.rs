@@ -43,11 +43,8 @@ pub fn decode(request: &Request, stream: &[u8]) -> Result<Vec<u8>, String> {
     };
     decoder.check(status)?;
     // The buffer below is as large as the request says, so the library must see the same picture.
-    let expected = [
-        (WIDTH, request.columns),
-        (HEIGHT, request.rows),
-        (PRECISION, u32::from(request.precision)),
-    ];
+    let expected =
+        [(WIDTH, request.columns), (HEIGHT, request.rows), (PRECISION, u32::from(request.precision))];
     for (parameter, value) in expected {
         // SAFETY: the handle is valid.
         let found = unsafe { tj::tj3Get(handle, parameter) };
@@ -102,7 +99,8 @@ impl Decompressor {
             return Ok(());
         }
         // SAFETY: the handle is valid, and the library returns a NUL-terminated string that lives as long.
-        let (code, text) = unsafe { (tj::tj3GetErrorCode(self.0), CStr::from_ptr(tj::tj3GetErrorStr(self.0))) };
+        let (code, text) =
+            unsafe { (tj::tj3GetErrorCode(self.0), CStr::from_ptr(tj::tj3GetErrorStr(self.0))) };
         let text = text.to_string_lossy();
         let harmless = text.contains("extraneous bytes") || text.contains("Invalid SOS parameters");
         if code == WARNING && harmless {

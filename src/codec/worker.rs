@@ -52,7 +52,12 @@ pub fn worker_main() -> ! {
             bytes.truncate(MAX_REASON);
         }
         let head = encode_answer(decoded, u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-        if output.write_all(&head).and_then(|()| output.write_all(&bytes)).and_then(|()| output.flush()).is_err() {
+        if output
+            .write_all(&head)
+            .and_then(|()| output.write_all(&bytes))
+            .and_then(|()| output.flush())
+            .is_err()
+        {
             exit(0);
         }
     }

@@ -61,8 +61,14 @@ struct Factors {
 }
 
 /// R = Y + 1.402 Cr, G = Y - 0.344136 Cb - 0.714136 Cr, B = Y + 1.772 Cb
-const FULL: Factors =
-    Factors { black: 0, luminance: 65_536, red: 91_881, green_blue: 22_554, green_red: 46_802, blue: 116_130 };
+const FULL: Factors = Factors {
+    black: 0,
+    luminance: 65_536,
+    red: 91_881,
+    green_blue: 22_554,
+    green_red: 46_802,
+    blue: 116_130,
+};
 
 /// The same from 16 to 235 and 240: 255/219 for the luminance, 255/224 for the chrominance.
 const PARTIAL: Factors = Factors {

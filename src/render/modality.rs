@@ -27,7 +27,8 @@ impl Modality {
         if let Some(rescale) = group.and_then(rescale) {
             return rescale;
         }
-        let table = attributes.first_item(tags::MODALITY_LUT_SEQUENCE).and_then(|item| Lut::read(item, signed));
+        let table =
+            attributes.first_item(tags::MODALITY_LUT_SEQUENCE).and_then(|item| Lut::read(item, signed));
         if let Some(lut) = table {
             return Self::Table(lut);
         }

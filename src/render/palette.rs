@@ -171,8 +171,9 @@ mod tests {
     #[test]
     fn values_off_the_ends_get_the_colours_at_the_ends() {
         let palette = Palette { first: 1, colours: vec![[1; 3], [2; 3]] };
-        assert_eq!([palette.colour(-5), palette.colour(1), palette.colour(2), palette.colour(9)], [
-            [1; 3], [1; 3], [2; 3], [2; 3]
-        ]);
+        assert_eq!(
+            [palette.colour(-5), palette.colour(1), palette.colour(2), palette.colour(9)],
+            [[1; 3], [1; 3], [2; 3], [2; 3]]
+        );
     }
 }
