@@ -9,10 +9,9 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Params, Value, params};
-use sha2::{Digest, Sha256};
 
 use super::Error;
-use crate::dicom::attributes::{Attributes, EquipmentAttributes};
+use crate::dicom::attributes::Attributes;
 use crate::dicom::person_name::PersonName;
 
 /// An instance whose file is durable and whose rows are not written yet.
@@ -270,19 +269,10 @@ async fn place(conn: &mut impl Queryable, keys: &mut Keys, new: &NewInstance) ->
 
 async fn patient(conn: &mut impl Queryable, keys: &mut Keys, new: &NewInstance) -> Result<Patient, Error> {
     let attributes = &new.attributes.patient;
-    let unidentified = attributes.patient_id.is_empty();
     let identity = Identity {
         patient_id: attributes.patient_id.clone(),
-        issuer_of_patient_id: if unidentified {
-            String::new()
-        } else {
-            attributes.issuer_of_patient_id.clone()
-        },
-        unidentified_study: if unidentified {
-            new.attributes.study.study_instance_uid.as_str().to_owned()
-        } else {
-            String::new()
-        },
+        issuer_of_patient_id: attributes.issuer_of_patient_id.clone(),
+        unidentified_study: attributes.unidentified_study.clone(),
     };
     if let Some(patient) = keys.patients.get(&identity) {
         return Ok(patient.clone());
@@ -303,7 +293,7 @@ async fn patient(conn: &mut impl Queryable, keys: &mut Keys, new: &NewInstance) 
         .await?;
     let patient = match found {
         Some((patient_key, name, birth_date, sex)) => {
-            Patient { patient_key, name_folded: PersonName::parse(&name).folded(), birth_date, sex }
+            Patient { patient_key, name_folded: cut(&PersonName::parse(&name).folded(), 1000), birth_date, sex }
         }
         None => {
             let result = conn
@@ -327,7 +317,7 @@ async fn patient(conn: &mut impl Queryable, keys: &mut Keys, new: &NewInstance) 
             result.drop_result().await?;
             Patient {
                 patient_key,
-                name_folded: PersonName::parse(&attributes.patient_name).folded(),
+                name_folded: new.attributes.study.patient_name_folded.clone(),
                 birth_date: attributes.patient_birth_date,
                 sex: attributes.patient_sex.clone(),
             }
@@ -343,12 +333,12 @@ async fn study(conn: &mut impl Queryable, keys: &mut Keys, new: &NewInstance) ->
         Some(study) => Some(study.clone()),
         None => find_study(conn, uid).await?,
     };
-    let name_folded = PersonName::parse(&new.attributes.patient.patient_name).folded();
+    let name_folded = &new.attributes.study.patient_name_folded;
     let study = match known {
         Some(study) => {
             // An instance without Patient ID says nothing of who it is of, unless its name does.
             let silent = new.attributes.patient.patient_id.is_empty()
-                && (name_folded.is_empty() || name_folded == study.patient_name_folded);
+                && (name_folded.is_empty() || *name_folded == study.patient_name_folded);
             if !silent {
                 let patient = patient(conn, keys, new).await?;
                 if patient.patient_key != study.patient_key {
@@ -359,11 +349,11 @@ async fn study(conn: &mut impl Queryable, keys: &mut Keys, new: &NewInstance) ->
         }
         None => {
             let patient = patient(conn, keys, new).await?;
-            let study_key = insert_study(conn, &patient, &name_folded, new).await?;
+            let study_key = insert_study(conn, &patient, new).await?;
             Study {
                 study_key,
                 patient_key: patient.patient_key,
-                patient_name_folded: name_folded,
+                patient_name_folded: name_folded.clone(),
                 modalities: Vec::new(),
                 sop_classes: Vec::new(),
             }
@@ -418,12 +408,11 @@ async fn note_conflict(
 async fn insert_study(
     conn: &mut impl Queryable,
     patient: &Patient,
-    name_folded: &str,
     new: &NewInstance,
 ) -> Result<u64, Error> {
     let person = &new.attributes.patient;
     let study = &new.attributes.study;
-    let differs = patient.name_folded != name_folded
+    let differs = patient.name_folded != study.patient_name_folded
         || patient.birth_date != person.patient_birth_date
         || patient.sex != person.patient_sex;
     let received_at = new.received_at.naive_utc();
@@ -433,10 +422,10 @@ async fn insert_study(
         ("patient_id", person.patient_id.as_str().into()),
         ("issuer_of_patient_id", person.issuer_of_patient_id.as_str().into()),
         ("patient_name", person.patient_name.as_str().into()),
-        ("patient_name_folded", cut(name_folded, 1000).into()),
-        ("patient_name_sort", cut(name_folded, 64).into()),
+        ("patient_name_folded", study.patient_name_folded.as_str().into()),
+        ("patient_name_sort", study.patient_name_sort.as_str().into()),
         ("patient_birth_date", person.patient_birth_date.into()),
-        ("patient_birth_time", person.patient_birth_time.into()),
+        ("patient_birth_time", study.patient_birth_time.into()),
         ("patient_sex", person.patient_sex.as_str().into()),
         ("patient_age", study.patient_age.as_str().into()),
         ("patient_size", study.patient_size.into()),
@@ -448,14 +437,11 @@ async fn insert_study(
         ("accession_number", study.accession_number.as_str().into()),
         ("study_description", study.study_description.as_str().into()),
         ("referring_physician_name", study.referring_physician_name.as_str().into()),
-        (
-            "referring_physician_name_folded",
-            cut(&PersonName::parse(&study.referring_physician_name).folded(), 1000).into(),
-        ),
+        ("referring_physician_name_folded", study.referring_physician_name_folded.as_str().into()),
         ("physicians_of_record", study.physicians_of_record.as_str().into()),
         ("name_of_physicians_reading_study", study.name_of_physicians_reading_study.as_str().into()),
         ("admitting_diagnoses_description", study.admitting_diagnoses_description.as_str().into()),
-        ("institution_name", new.attributes.equipment.institution_name.as_str().into()),
+        ("institution_name", study.institution_name.as_str().into()),
         ("sop_classes_in_study", "".into()),
         ("demographics_differ", differs.into()),
         ("received_at", received_at.into()),
@@ -466,7 +452,7 @@ async fn insert_study(
 
 async fn equipment(conn: &mut impl Queryable, keys: &mut Keys, new: &NewInstance) -> Result<u64, Error> {
     let equipment = &new.attributes.equipment;
-    let identity = equipment_identity(equipment);
+    let identity = equipment.identity();
     if let Some(equipment_key) = keys.equipment.get(&identity) {
         return Ok(*equipment_key);
     }
@@ -496,24 +482,6 @@ async fn equipment(conn: &mut impl Queryable, keys: &mut Keys, new: &NewInstance
     };
     keys.equipment.insert(identity, equipment_key);
     Ok(equipment_key)
-}
-
-fn equipment_identity(equipment: &EquipmentAttributes) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    for part in [
-        &equipment.manufacturer,
-        &equipment.manufacturer_model_name,
-        &equipment.station_name,
-        &equipment.institution_name,
-        &equipment.institution_address,
-        &equipment.institutional_department_name,
-        &equipment.device_serial_number,
-        &equipment.software_versions,
-    ] {
-        hash.update(part.as_bytes());
-        hash.update([0]);
-    }
-    hash.finalize().into()
 }
 
 async fn insert_series(
