@@ -86,10 +86,8 @@ impl Settings {
         let ae_title = keep(&mut mistakes, "--ae-title", self.ae_title.parse::<AeTitle>());
         let dicom_listen = keep(&mut mistakes, "--dicom-listen", address(&self.dicom_listen));
         let http_listen = keep(&mut mistakes, "--http-listen", address(&self.http_listen).and_then(loopback));
-        let unknown_peers =
-            keep(&mut mistakes, "--unknown-peers", self.unknown_peers.parse::<UnknownPeers>());
-        let max_associations =
-            keep(&mut mistakes, "--max-associations", number(&self.max_associations, 1, 1000));
+        let unknown_peers = keep(&mut mistakes, "--unknown-peers", self.unknown_peers.parse::<UnknownPeers>());
+        let max_associations = keep(&mut mistakes, "--max-associations", number(&self.max_associations, 1, 1000));
         let association =
             keep(&mut mistakes, "--association-timeout", number(&self.association_timeout, 1, 3600));
         let message = keep(&mut mistakes, "--message-timeout", number(&self.message_timeout, 1, 86_400));
@@ -157,7 +155,11 @@ impl Settings {
     }
 }
 
-fn keep<T, E: std::fmt::Display>(mistakes: &mut Vec<String>, name: &str, result: Result<T, E>) -> Option<T> {
+fn keep<T, E: std::fmt::Display>(
+    mistakes: &mut Vec<String>,
+    name: &str,
+    result: Result<T, E>,
+) -> Option<T> {
     result.map_err(|err| mistakes.push(format!("{name}: {err}"))).ok()
 }
 
