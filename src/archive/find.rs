@@ -111,7 +111,7 @@ impl Archive {
     }
 
     /// What is in quarantine, the last to arrive first.
-    pub async fn quarantined(&self) -> Result<Vec<quarantine::Quarantined>, Error> {
+    pub async fn list_quarantine(&self) -> Result<Vec<quarantine::Quarantined>, Error> {
         self.with_connection(async move |mut conn| Ok(quarantine::list(&mut conn, QUARANTINED).await?)).await
     }
 }

@@ -52,7 +52,8 @@ impl Archive {
 
     /// What is in quarantine under this number.
     pub async fn in_quarantine(&self, quarantine_key: u64) -> Result<Option<Quarantined>, Error> {
-        self.with_connection(async move |mut conn| Ok(quarantine::by_key(&mut conn, quarantine_key).await?)).await
+        self.with_connection(async move |mut conn| Ok(quarantine::by_key(&mut conn, quarantine_key).await?))
+            .await
     }
 
     /// Keeps the first, and removes the second with its file. False if there was none.

@@ -199,7 +199,6 @@ fn anywhere(conditions: &mut Conditions, word: &Word) {
     conditions.add(format!("({})", any.join("\n     OR ")), params);
 }
 
-
 /// What a typed word becomes in a folded name: none, one, or several where it held punctuation.
 fn folded_words(word: &str) -> Vec<String> {
     fold_around_wild_cards(word)
@@ -306,10 +305,7 @@ mod tests {
             hostile,
             vec![
                 Key { attribute: Attribute::PatientId, matching: Matching::SingleValue(hostile.into()) },
-                Key {
-                    attribute: Attribute::StudyDescription,
-                    matching: Matching::Contains(hostile.into()),
-                },
+                Key { attribute: Attribute::StudyDescription, matching: Matching::Contains(hostile.into()) },
             ],
         );
         assert!(!conditions(&query).sql().contains("DROP"));
@@ -323,10 +319,7 @@ mod tests {
     #[test]
     fn each_word_is_looked_for_in_name_id_and_accession_number() {
         let conditions = conditions(&query("Müller 4711", vec![]));
-        assert_eq!(
-            texts(&conditions),
-            ["%muller%", "%Müller%", "%Müller%", "%4711%", "%4711%", "%4711%"]
-        );
+        assert_eq!(texts(&conditions), ["%muller%", "%Müller%", "%Müller%", "%4711%", "%4711%", "%4711%"]);
         assert_eq!(conditions.sql.len(), 2);
     }
 

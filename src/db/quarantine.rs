@@ -160,7 +160,7 @@ pub async fn count(conn: &mut Conn) -> Result<u64> {
 
 /// Takes an instance out of quarantine and tells where its file is, which is to be removed once this is committed.
 /// `None` if it was not there.
-pub async fn remove(conn: &mut Conn, quarantine_key: u64) -> Result<Option<String>> {
+pub async fn remove(conn: &mut impl Queryable, quarantine_key: u64) -> Result<Option<String>> {
     let path: Option<String> = conn
         .exec_first(
             "SELECT path FROM quarantine WHERE quarantine_key = :quarantine_key FOR UPDATE",

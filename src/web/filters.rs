@@ -218,7 +218,8 @@ impl Filters {
 
     /// Whether anything is asked of the studies at all.
     pub fn is_narrowed(&self) -> bool {
-        let everything = Filters { sort: self.sort, page: self.page, as_of: self.as_of, ..Filters::default() };
+        let everything =
+            Filters { sort: self.sort, page: self.page, as_of: self.as_of, ..Filters::default() };
         *self != everything
     }
 

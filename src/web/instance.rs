@@ -186,7 +186,7 @@ fn class_name(uid: &str) -> String {
     name.map_or_else(|| uid.to_owned(), str::to_owned)
 }
 
-fn transfer_syntax_name(uid: &str) -> String {
+pub(super) fn transfer_syntax_name(uid: &str) -> String {
     use dicom_dictionary_std::uids;
     match uid {
         uids::IMPLICIT_VR_LITTLE_ENDIAN => "Implicit VR Little Endian".to_owned(),

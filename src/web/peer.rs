@@ -10,8 +10,8 @@ use super::access::{Posted, User};
 use super::error::Error;
 use super::page::{self, Layout};
 use super::text;
-use crate::db::peer::{self, Peer, PeerDetails, UnknownCaller};
 use crate::db;
+use crate::db::peer::{self, Peer, PeerDetails, UnknownCaller};
 use crate::dicom::ae_title::AeTitle;
 
 /// A peer as its row shows it.
@@ -313,10 +313,16 @@ fn details(form: &PeerForm) -> Result<PeerDetails, Mistakes> {
     let ae_title = form.ae_title.parse::<AeTitle>();
     let port = match form.port.trim() {
         "" => Ok(None),
-        text => text.parse::<u16>().ok().filter(|port| *port > 0).map(Some).ok_or("Port must be between 1 and 65535."),
+        text => text
+            .parse::<u16>()
+            .ok()
+            .filter(|port| *port > 0)
+            .map(Some)
+            .ok_or("Port must be between 1 and 65535."),
     };
     let host = form.host.trim();
-    let host_is_wrong = host.len() > 255 || host.chars().any(|c| c.is_whitespace() || c.is_control() || c == '/');
+    let host_is_wrong =
+        host.len() > 255 || host.chars().any(|c| c.is_whitespace() || c.is_control() || c == '/');
     let description = form.description.trim();
     let mistakes = Mistakes {
         ae_title: ae_title.as_ref().err().map(|err| sentence(&err.to_string())),

@@ -6,6 +6,7 @@ use askama::Template;
 use super::App;
 use super::access::{Posted, User};
 use super::error::Error;
+use super::instance::transfer_syntax_name;
 use super::page::{self, Layout};
 use super::peer::Confirmed;
 use super::text::{self, Person};
@@ -80,7 +81,7 @@ struct DiscardPage {
 
 /// `GET /admin/quarantine`
 pub async fn list(_: User, layout: Layout, app: web::Data<App>) -> Result<HttpResponse, Error> {
-    let quarantined = app.archive.quarantined().await?;
+    let quarantined = app.archive.list_quarantine().await?;
     page::html(&ListPage { layout, rows: quarantined.iter().map(row).collect() })
 }
 
@@ -201,7 +202,7 @@ fn side(heading: &'static str, version: &Version, picture: String, download: Str
         person: Person::of(&version.patient_name),
         patient_id: version.patient_id.clone(),
         what: what(version),
-        transfer_syntax: transfer_syntax(syntax.as_str()),
+        transfer_syntax: transfer_syntax_name(syntax.as_str()),
         size: text::size(version.size_bytes),
         source: source(version),
         received: text::date_time(version.received_at),
@@ -211,11 +212,6 @@ fn side(heading: &'static str, version: &Version, picture: String, download: Str
 fn what(version: &Version) -> String {
     let name = sop_class::name(&version.sop_class_uid).map(str::to_owned);
     name.unwrap_or_else(|| version.sop_class_uid.to_string())
-}
-
-fn transfer_syntax(uid: &str) -> String {
-    let entry = dicom_dictionary_std::StandardTransferSyntaxDictionary.by_uid(uid);
-    entry.map_or_else(|| uid.to_owned(), |entry| entry.name.to_owned())
 }
 
 fn source(version: &Version) -> String {

@@ -21,19 +21,32 @@ use crate::dicom::uid::StudyInstanceUid;
 
 /// A study as a row of a list shows it.
 pub struct StudyRow {
-    uid: String,
-    person: Person,
-    patient_id: String,
-    birth_date: String,
-    sex: String,
-    date: String,
-    time: String,
-    modalities: Vec<String>,
-    description: String,
-    referring: String,
-    accession: String,
-    series: u32,
-    images: String,
+    /// Study Instance UID.
+    pub uid: String,
+    /// Patient's name.
+    pub person: Person,
+    /// Patient ID.
+    pub patient_id: String,
+    /// Birth date, or nothing.
+    pub birth_date: String,
+    /// As the device wrote it.
+    pub sex: String,
+    /// Study date, or nothing.
+    pub date: String,
+    /// Study time, or nothing.
+    pub time: String,
+    /// Modalities in the study.
+    pub modalities: Vec<String>,
+    /// Study description.
+    pub description: String,
+    /// Referring physician.
+    pub referring: String,
+    /// Accession number.
+    pub accession: String,
+    /// Number of series.
+    pub series: u32,
+    /// Number of instances, grouped.
+    pub images: String,
 }
 
 impl StudyRow {

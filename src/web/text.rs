@@ -177,9 +177,13 @@ mod tests {
 
     #[test]
     fn names_read_family_first_with_the_other_group_beneath() {
-        let person = |name: &str, other: Option<&str>| Person { name: name.into(), other: other.map(Into::into) };
+        let person =
+            |name: &str, other: Option<&str>| Person { name: name.into(), other: other.map(Into::into) };
         assert_eq!(Person::of("Doe^Jane"), person("Doe, Jane", None));
-        assert_eq!(Person::of("Yamada^Tarou=山田^太郎=やまだ^たろう"), person("Yamada, Tarou", Some("山田 太郎")));
+        assert_eq!(
+            Person::of("Yamada^Tarou=山田^太郎=やまだ^たろう"),
+            person("Yamada, Tarou", Some("山田 太郎"))
+        );
         assert_eq!(Person::of("=山田^太郎"), person("山田 太郎", None));
         assert_eq!(Person::of("Doe^Jane^Mary^Dr."), person("Doe, Jane Mary Dr.", None));
         assert_eq!(Person::of("^^"), person("No name", None));
@@ -212,6 +216,9 @@ mod tests {
     #[test]
     fn long_uids_keep_both_ends() {
         assert_eq!(cut(&"1.2.840.10008.1.2"), "1.2.840.10008.1.2");
-        assert_eq!(cut(&"1.2.826.0.1.3680043.8.498.45787841905473114233124723359129632652"), "1.2.826.0.1…9129632652");
+        assert_eq!(
+            cut(&"1.2.826.0.1.3680043.8.498.45787841905473114233124723359129632652"),
+            "1.2.826.0.1…9129632652"
+        );
     }
 }
