@@ -5,7 +5,8 @@
 //! read of a file apart from that, its header, is kept for the next frame. Quarantined files have no index; theirs is
 //! made when they are first looked at.
 //!
-//! Offsets in a [`PixelData`] and in a [`FrameIndex`] count from the start of the data set.
+//! Offsets in a [`PixelData`] count from the start of the data set; those of the frame index, once it is read, from the
+//! start of the file.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -19,7 +20,7 @@ use moka::sync::Cache;
 use super::{Archive, Error};
 use crate::db::frame::{self, EquipmentRow, SeriesRow, StackRow, StoredRow, StudyRow};
 use crate::dicom::data_set::{DataSet, Element, Value};
-use crate::dicom::frame_index::FrameIndex;
+use crate::dicom::frame_index::{self, FrameIndex};
 use crate::dicom::prescan::{self, Encoding, Limits, PixelData};
 use crate::dicom::uid::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid, TransferSyntaxUid};
 
@@ -58,7 +59,7 @@ pub struct Header {
     pub data_set: DataSet,
     /// Where the pixels are. The fragments are left out: [`Archive::frame_bytes`] knows them.
     pub pixel_data: Option<PixelData>,
-    index: Option<FrameIndex>,
+    index: Option<Result<FrameIndex, String>>,
     inflated: Option<Vec<u8>>,
 }
 
@@ -85,6 +86,9 @@ pub enum Unreadable {
     /// The data set cannot be followed.
     #[error("{0}")]
     DataSet(prescan::Error),
+    /// The fragments do not show where frames begin.
+    #[error("{0}")]
+    Frames(String),
     /// There is no such frame in the pixel data.
     #[error("the pixel data ends before frame {0}")]
     NoFrame(usize),
@@ -139,10 +143,18 @@ impl Holding {
 impl Header {
     /// Roughly the bytes of memory it takes.
     fn weight(&self) -> usize {
-        let index = self.index.as_ref().map_or(0, FrameIndex::weight);
+        let index = match &self.index {
+            Some(Ok(index)) => index_weight(index),
+            Some(Err(_)) | None => 0,
+        };
         let inflated = self.inflated.as_ref().map_or(0, Vec::len);
         tree_weight(&self.data_set) + index + inflated + mem::size_of::<Header>()
     }
+}
+
+fn index_weight(index: &FrameIndex) -> usize {
+    let fragments = (0..index.frames()).filter_map(|frame0| index.frame(frame0));
+    fragments.map(|fragments| mem::size_of::<usize>() + mem::size_of_val(fragments)).sum()
 }
 
 fn tree_weight(data_set: &DataSet) -> usize {
@@ -166,7 +178,7 @@ impl Archive {
     }
 
     /// The file in quarantine with this key, if it is still there.
-    pub async fn quarantined(&self, key: u64) -> Result<Option<Holding>, Error> {
+    pub async fn quarantined_file(&self, key: u64) -> Result<Option<Holding>, Error> {
         let find = move |mut conn| async move { Ok(frame::quarantined(&mut conn, key).await?) };
         let row = self.with_connection(find).await?;
         row.map(|row| Holding::new(Place::Quarantine(row.holding_key), row)).transpose()
@@ -189,10 +201,7 @@ impl Archive {
     }
 
     /// The instance that stands for a study, the middle of its most telling series, and when that last changed.
-    pub async fn middle_of_study(
-        &self,
-        uid: &StudyInstanceUid,
-    ) -> Result<Option<(Holding, String)>, Error> {
+    pub async fn middle_of_study(&self, uid: &StudyInstanceUid) -> Result<Option<(Holding, String)>, Error> {
         let uid = uid.clone();
         let find = move |mut conn| async move {
             let Some(study) = frame::study(&mut conn, &uid).await? else { return Ok(None) };
@@ -256,7 +265,7 @@ impl Archive {
         let file = self.open(holding)?;
         match frame {
             Frame::Native { offset, length } => native_bytes(&file, holding, header, offset, length),
-            Frame::Encapsulated(frame0) => encapsulated_bytes(&file, holding, header, frame0),
+            Frame::Encapsulated(frame0) => encapsulated_bytes(&file, header, frame0),
         }
     }
 
@@ -264,7 +273,8 @@ impl Archive {
     pub async fn attributes(&self, holding: &Holding, value_bytes: u64) -> Result<DataSet, Unreadable> {
         let (archive, wanted) = (self.clone(), holding.clone());
         let read = move || {
-            let limits = Limits { value_bytes, tree_bytes: HEADER_BYTES.max(value_bytes * 2), ..Limits::default() };
+            let limits =
+                Limits { value_bytes, tree_bytes: HEADER_BYTES.max(value_bytes * 2), ..Limits::default() };
             Ok(scan(&archive.open(&wanted)?, wanted.start(), wanted.length(), wanted.encoding(), &limits))
         };
         Ok(self.blocking(read).await??.data_set)
@@ -303,7 +313,8 @@ fn standing_for(found: Option<(StoredRow, String)>) -> Result<Option<(Holding, S
 /// documents, and among those the one with the most frames.
 fn most_telling(series: &[SeriesRow]) -> Option<&SeriesRow> {
     let rank = |series: &SeriesRow| {
-        let derived = matches!(series.modality.as_str(), "SEG" | "RTDOSE" | "OT" | "REG" | "SR" | "PR" | "KO");
+        let derived =
+            matches!(series.modality.as_str(), "SEG" | "RTDOSE" | "OT" | "REG" | "SR" | "PR" | "KO");
         (series.images > 0, series.images > series.localizers, !derived, series.frames)
     };
     // The first of equals: max_by_key would take the last.
@@ -311,11 +322,7 @@ fn most_telling(series: &[SeriesRow]) -> Option<&SeriesRow> {
 }
 
 fn read_header(file: &File, holding: &Holding, encoded_index: Option<Vec<u8>>) -> Result<Header, Unreadable> {
-    let limits = Limits {
-        value_bytes: HEADER_VALUE_BYTES,
-        tree_bytes: HEADER_BYTES,
-        ..Limits::default()
-    };
+    let limits = Limits { value_bytes: HEADER_VALUE_BYTES, tree_bytes: HEADER_BYTES, ..Limits::default() };
     if let Some(known) = encoded_index.and_then(|encoded| known_fragments(file, holding, &encoded)) {
         let (index, before) = known;
         let mut scan = scan(file, holding.start(), before, holding.encoding(), &limits)?;
@@ -329,7 +336,12 @@ fn read_header(file: &File, holding: &Holding, encoded_index: Option<Vec<u8>>) -
             extended_offset_table: Vec::new(),
         };
         scan.pixel_data = Some(pixel_data);
-        return Ok(Header { data_set: scan.data_set, pixel_data: scan.pixel_data, index: Some(index), inflated: None });
+        return Ok(Header {
+            data_set: scan.data_set,
+            pixel_data: scan.pixel_data,
+            index: Some(Ok(index)),
+            inflated: None,
+        });
     }
     let scan = scan(file, holding.start(), holding.length(), holding.encoding(), &limits)?;
     let data_set = scan.data_set;
@@ -354,12 +366,33 @@ fn read_header(file: &File, holding: &Holding, encoded_index: Option<Vec<u8>>) -
     Ok(Header { data_set, pixel_data, index, inflated })
 }
 
+/// The index made anew. Where the fragments do not show the frames, the words for it.
+fn index_of(
+    file: &File,
+    holding: &Holding,
+    data_set: &DataSet,
+    pixels: &PixelData,
+) -> Result<Result<FrameIndex, String>, Error> {
+    if holding.encoding() == Encoding::Deflated {
+        return Ok(Err("fragments within a deflated data set cannot be read".to_owned()));
+    }
+    let frames = data_set.integer(dicom_dictionary_std::tags::NUMBER_OF_FRAMES);
+    let frames = frames.and_then(|frames| u32::try_from(frames).ok()).unwrap_or(1);
+    let read_at =
+        |offset: u64, bytes: &mut [u8]| file.read_exact_at(bytes, holding.start().saturating_add(offset));
+    match FrameIndex::build(pixels, frames, read_at) {
+        Ok(index) => Ok(Ok(index.moved_by(holding.start()))),
+        Err(frame_index::Error::Io(err)) => Err(err.into()),
+        Err(err) => Ok(Err(err.to_string())),
+    }
+}
+
 /// The index as it was stored, and the bytes of the data set before Pixel Data; none where it does not fit the file.
 fn known_fragments(file: &File, holding: &Holding, encoded: &[u8]) -> Option<(FrameIndex, u64)> {
     let value = holding.row.pixel_data_offset?;
-    let index = FrameIndex::decode(encoded).ok()?;
+    let index = FrameIndex::decode(encoded).ok()?.moved_by(holding.start());
     // An item tag stands before the bytes of every fragment.
-    let first = index.frame(0)?.first()?.offset.checked_add(holding.start())?;
+    let first = index.frame(0)?.first()?.offset;
     let mut item = [0; 4];
     file.read_exact_at(&mut item, first.checked_sub(8)?).ok()?;
     if item != [0xFE, 0xFF, 0x00, 0xE0] {
@@ -418,22 +451,17 @@ fn native_bytes(
     Ok(bytes)
 }
 
-fn encapsulated_bytes(
-    file: &File,
-    holding: &Holding,
-    header: &Header,
-    frame0: usize,
-) -> Result<Vec<u8>, Unreadable> {
-    let fragments = header.index.as_ref().and_then(|index| index.frame(frame0));
-    let fragments = fragments.ok_or(Unreadable::NoFrame(frame0.saturating_add(1)))?;
+fn encapsulated_bytes(file: &File, header: &Header, frame0: usize) -> Result<Vec<u8>, Unreadable> {
+    let index = header.index.as_ref().ok_or(Unreadable::NoFrame(frame0.saturating_add(1)))?;
+    let index = index.as_ref().map_err(|words| Unreadable::Frames(words.clone()))?;
+    let fragments = index.frame(frame0).ok_or(Unreadable::NoFrame(frame0.saturating_add(1)))?;
     let total: u64 = fragments.iter().map(|fragment| u64::from(fragment.length)).sum();
     if total > MAX_FRAME_BYTES {
         return Err(Unreadable::TooLong(total));
     }
     let mut bytes = Vec::new();
     for fragment in fragments {
-        let offset = holding.start().saturating_add(fragment.offset);
-        append(file, offset, u64::from(fragment.length), &mut bytes)?;
+        append(file, fragment.offset, u64::from(fragment.length), &mut bytes)?;
     }
     Ok(bytes)
 }

@@ -102,9 +102,10 @@ async fn show_quarantined(
     key: Path<u64>,
     asked: Query<Asked>,
 ) -> Result<HttpResponse, Error> {
-    let holding = app.archive.quarantined(*key).await?.ok_or(Error::NotFound)?;
+    let holding = app.archive.quarantined_file(*key).await?.ok_or(Error::NotFound)?;
     let download = format!("/quarantine/{key}.dcm");
-    let links = Links { here: format!("/quarantine/{key}/attributes"), download, viewer: None, document: false };
+    let links =
+        Links { here: format!("/quarantine/{key}/attributes"), download, viewer: None, document: false };
     attributes_page(&app, layout, &holding, links, &asked).await
 }
 
@@ -131,7 +132,8 @@ async fn attributes_page(
     let meta = readable(app.archive.file_meta(holding).await)?;
     let data_set = readable(app.archive.attributes(holding, VALUE_BYTES).await)?;
     let problem = [&meta, &data_set].into_iter().find_map(|read| read.as_ref().err().cloned());
-    let has_document = data_set.as_ref().is_ok_and(|data_set| data_set.element(tags::ENCAPSULATED_DOCUMENT).is_some());
+    let has_document =
+        data_set.as_ref().is_ok_and(|data_set| data_set.element(tags::ENCAPSULATED_DOCUMENT).is_some());
     let sets: Vec<_> = [&meta, &data_set].into_iter().filter_map(|read| read.as_ref().ok()).collect();
     let listing = attributes::list(&sets, &query, page0 * ROWS, ROWS);
     let report = data_set.as_ref().ok().and_then(report::report);
@@ -160,7 +162,12 @@ async fn attributes_page(
         position: match (query.is_empty(), listing.matching > ROWS) {
             (true, false) => text::counted(u64::try_from(listing.total).unwrap_or(u64::MAX), "row", "rows"),
             (false, false) => format!("{} of {} rows", thousands(listing.matching), thousands(listing.total)),
-            (_, true) => format!("{} to {} of {} rows", thousands(first + 1), thousands(last), thousands(listing.matching)),
+            (_, true) => format!(
+                "{} to {} of {} rows",
+                thousands(first + 1),
+                thousands(last),
+                thousands(listing.matching)
+            ),
         },
         is_whole: query.is_empty() && listing.total <= ROWS,
         previous: (page0 > 0).then(|| address(page0)),
@@ -209,7 +216,7 @@ async fn download(_: User, app: Data<App>, instance: Path<String>) -> Result<Htt
 
 /// `GET /quarantine/{key}.dcm`
 async fn download_quarantined(_: User, app: Data<App>, key: Path<u64>) -> Result<HttpResponse, Error> {
-    let holding = app.archive.quarantined(*key).await?.ok_or(Error::NotFound)?;
+    let holding = app.archive.quarantined_file(*key).await?.ok_or(Error::NotFound)?;
     file(&app, &holding, format!("{}-quarantined-{key}.dcm", holding.row().sop_instance_uid)).await
 }
 
@@ -256,8 +263,10 @@ async fn document(_: User, app: Data<App>, instance: Path<String>) -> Result<Htt
     })?;
     let bytes = data_set.bytes(tags::ENCAPSULATED_DOCUMENT).ok_or(Error::NotFound)?;
     // PS3.3 C.24.2: a document of odd length is padded, and its own length stands beside it.
-    let length = data_set.integer(tags::ENCAPSULATED_DOCUMENT_LENGTH).and_then(|length| usize::try_from(length).ok());
-    let bytes = length.and_then(|length| bytes.get(..length)).filter(|bytes| !bytes.is_empty()).unwrap_or(bytes);
+    let length =
+        data_set.integer(tags::ENCAPSULATED_DOCUMENT_LENGTH).and_then(|length| usize::try_from(length).ok());
+    let bytes =
+        length.and_then(|length| bytes.get(..length)).filter(|bytes| !bytes.is_empty()).unwrap_or(bytes);
     let mime = data_set.text(tags::MIME_TYPE_OF_ENCAPSULATED_DOCUMENT).unwrap_or_default();
     let (mime, extension) = match mime.to_ascii_lowercase().as_str() {
         "application/pdf" => ("application/pdf", "pdf"),

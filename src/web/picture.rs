@@ -68,7 +68,7 @@ async fn quarantined_frame(
     seen: Header<IfNoneMatch>,
 ) -> Result<HttpResponse, Error> {
     let (key, frame) = path.into_inner();
-    let holding = app.archive.quarantined(key).await?.ok_or(Error::NotFound)?;
+    let holding = app.archive.quarantined_file(key).await?.ok_or(Error::NotFound)?;
     answer(&app, &holding, &frame, &asked, &seen).await
 }
 
@@ -89,7 +89,8 @@ async fn answer(
         Made::Picture(png) => Ok(picture(HttpResponse::Ok(), tag, FOR_EVER, png)),
         Made::Problem(problem) => {
             let side = named.view.width.into_iter().chain(named.view.height).min().unwrap_or(TILE).min(TILE);
-            let sentence: String = problem.sentence.chars().map(|c| if c.is_ascii_graphic() { c } else { ' ' }).collect();
+            let sentence: String =
+                problem.sentence.chars().map(|c| if c.is_ascii_graphic() { c } else { ' ' }).collect();
             let mut response = HttpResponse::UnprocessableEntity();
             if let Ok(value) = HeaderValue::from_str(&sentence) {
                 response.insert_header((PROBLEM, value));
@@ -184,8 +185,8 @@ pub fn frame_of(holding: &Holding, text: &str) -> Result<u32, Error> {
 /// The sign for what is not an image.
 pub fn sign_of(kind: Kind) -> Sign {
     match kind {
-        Kind::Report | Kind::Document | Kind::KeyObjects => Sign::Document,
-        Kind::Waveform => Sign::Waveform,
+        Kind::Report | Kind::Pdf | Kind::Cda | Kind::KeyObjects | Kind::Measurements => Sign::Document,
+        Kind::Waveform | Kind::Ecg | Kind::Audio | Kind::Spectroscopy => Sign::Waveform,
         Kind::Video => Sign::Video,
         _ => Sign::Other,
     }
@@ -217,7 +218,12 @@ fn not_modified(tag: EntityTag, keep: &'static str) -> HttpResponse {
     response.finish()
 }
 
-fn picture(mut response: HttpResponseBuilder, tag: EntityTag, keep: &'static str, png: Bytes) -> HttpResponse {
+fn picture(
+    mut response: HttpResponseBuilder,
+    tag: EntityTag,
+    keep: &'static str,
+    png: Bytes,
+) -> HttpResponse {
     response.insert_header((header::CACHE_CONTROL, keep)).insert_header(header::ETag(tag));
     // Already compressed: no middleware should try again.
     response.insert_header(header::ContentEncoding::Identity);

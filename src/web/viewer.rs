@@ -445,7 +445,11 @@ fn strip_entry(study: &StudyInstanceUid, series: &SeriesRow, current: &str) -> S
         (0, _) => kind.label().to_owned(),
         (1, frames) if frames > 1 => text::counted(frames, "frame", "frames"),
         (images, frames) if frames > images => {
-            format!("{}, {}", text::counted(images, "clip", "clips"), text::counted(frames, "frame", "frames"))
+            format!(
+                "{}, {}",
+                text::counted(images, "clip", "clips"),
+                text::counted(frames, "frame", "frames")
+            )
         }
         (images, _) => text::counted(images, "image", "images"),
     };
@@ -478,10 +482,12 @@ fn document_card(stack: &[StackRow]) -> DocumentCard {
     let kind = stack.first().map_or(Kind::Other, kind_of);
     let sentence = match kind {
         Kind::Report => "A report is text, not pictures. Open it to read it.",
-        Kind::Document => "This is a document inside a DICOM instance.",
+        Kind::Pdf | Kind::Cda | Kind::Model => {
+            "This is a file inside a DICOM instance. Download it to open it."
+        }
         Kind::KeyObjects => "A list of images somebody marked. Its page names them.",
         Kind::PresentationState => "It says how images are to be shown, and has no pixels of its own.",
-        Kind::Waveform => "Curves over time, such as an ECG. They cannot be drawn here yet.",
+        Kind::Waveform | Kind::Ecg => "Curves over time, such as an ECG. They cannot be drawn here yet.",
         _ => "It has no pixels to show. All its attributes can be read, and it can be downloaded.",
     };
     let documents = stack.iter().take(DOCUMENTS).enumerate().map(|(index, row)| {
@@ -489,7 +495,11 @@ fn document_card(stack: &[StackRow]) -> DocumentCard {
         let label = kind_of(row).label();
         let encapsulated = encapsulated_format(&row.sop_class_uid);
         DocumentLine {
-            title: if row.document_title.is_empty() { format!("{label} {number}") } else { row.document_title.clone() },
+            title: if row.document_title.is_empty() {
+                format!("{label} {number}")
+            } else {
+                row.document_title.clone()
+            },
             instance: row.sop_instance_uid.clone(),
             open: if kind_of(row) == Kind::Report { "Read it" } else { "All attributes" },
             document_href: encapsulated.map(|_| format!("/instances/{}/document", row.sop_instance_uid)),
@@ -498,7 +508,10 @@ fn document_card(stack: &[StackRow]) -> DocumentCard {
     });
     DocumentCard {
         what: kind.label().to_owned(),
-        title: stack.first().map(|row| row.document_title.clone()).filter(|title| !title.is_empty() && stack.len() == 1),
+        title: stack
+            .first()
+            .map(|row| row.document_title.clone())
+            .filter(|title| !title.is_empty() && stack.len() == 1),
         sentence,
         documents: documents.collect(),
         more: stack.len().saturating_sub(DOCUMENTS),

@@ -209,7 +209,11 @@ mod tests {
     }
 
     fn found(query: &str) -> Vec<String> {
-        list(&[&sample()], query, 0, 100).rows.into_iter().map(|row| format!("{} {}", row.name, row.value)).collect()
+        list(&[&sample()], query, 0, 100)
+            .rows
+            .into_iter()
+            .map(|row| format!("{} {}", row.name, row.value))
+            .collect()
     }
 
     #[test]

@@ -105,10 +105,13 @@ fn meaning(data_set: &DataSet, sequence: Tag) -> String {
 }
 
 fn measured(data_set: &DataSet) -> String {
-    let Some(measured) = data_set.first_item(tags::MEASURED_VALUE_SEQUENCE) else { return "No value".to_owned() };
+    let Some(measured) = data_set.first_item(tags::MEASURED_VALUE_SEQUENCE) else {
+        return "No value".to_owned();
+    };
     let number = measured.text(tags::NUMERIC_VALUE).unwrap_or_default();
     let unit = measured.first_item(tags::MEASUREMENT_UNITS_CODE_SEQUENCE);
-    let unit = unit.and_then(|unit| unit.text(tags::CODE_VALUE)).filter(|unit| unit != "1").unwrap_or_default();
+    let unit =
+        unit.and_then(|unit| unit.text(tags::CODE_VALUE)).filter(|unit| unit != "1").unwrap_or_default();
     format!("{number} {unit}").trim().to_owned()
 }
 

@@ -88,7 +88,8 @@ pub fn window(center: Option<&str>, width: Option<&str>) -> Result<Option<Window
 /// A position counted from 1, returned counted from 0.
 pub fn position(text: &str, what: &str, most: usize) -> Result<usize, Error> {
     let number = text.parse::<usize>().ok().filter(|number| (1..=most).contains(number));
-    let number = number.ok_or_else(|| Error::Invalid(format!("{what} must be a whole number from 1 to {most}.")))?;
+    let number =
+        number.ok_or_else(|| Error::Invalid(format!("{what} must be a whole number from 1 to {most}.")))?;
     Ok(number - 1)
 }
 
@@ -107,7 +108,8 @@ fn number(text: &str, what: &str) -> Result<f64, Error> {
 fn side(text: Option<&str>, what: &str) -> Result<Option<u32>, Error> {
     let Some(text) = given(text) else { return Ok(None) };
     let side = text.parse::<u32>().ok().filter(|side| (1..=MAX_SIDE).contains(side));
-    side.map(Some).ok_or_else(|| Error::Invalid(format!("{what} must be a whole number from 1 to {MAX_SIDE}.")))
+    side.map(Some)
+        .ok_or_else(|| Error::Invalid(format!("{what} must be a whole number from 1 to {MAX_SIDE}.")))
 }
 
 /// `1` or `0`, also as words.

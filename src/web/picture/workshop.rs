@@ -259,7 +259,12 @@ impl Problem {
 
     /// The fault is ours, and the log has it.
     fn of_file(holding: &Holding, err: &archive::Error) -> Problem {
-        tracing::error!(instance = holding.row().sop_instance_uid, path = holding.row().path, ?err, "a stored file cannot be read");
+        tracing::error!(
+            instance = holding.row().sop_instance_uid,
+            path = holding.row().path,
+            ?err,
+            "a stored file cannot be read"
+        );
         let sentence = "The stored file of this instance cannot be read. The log of the server says why.";
         Problem { sentence: sentence.to_owned(), sign: Sign::Broken }
     }

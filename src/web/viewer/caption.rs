@@ -211,10 +211,8 @@ mod tests {
 
     #[test]
     fn position_and_thickness_are_said_where_they_are_known() {
-        let both = [
-            text(tags::SLICE_THICKNESS, VR::DS, "5.0"),
-            text(tags::SLICE_LOCATION, VR::DS, "-43.4999"),
-        ];
+        let both =
+            [text(tags::SLICE_THICKNESS, VR::DS, "5.0"), text(tags::SLICE_LOCATION, VR::DS, "-43.4999")];
         assert_eq!(position(&DataSet::of(both), 0), "Position -43.5 mm, thickness 5 mm");
         assert_eq!(position(&DataSet::default(), 0), "");
     }

@@ -40,12 +40,9 @@ pub fn letters(attributes: &DataSet, frame0: usize) -> Letters {
         };
     }
     match attributes.texts(tags::PATIENT_ORIENTATION).as_slice() {
-        [row, column] if is_direction(row) && is_direction(column) => Letters {
-            right: row.clone(),
-            left: opposite(row),
-            bottom: column.clone(),
-            top: opposite(column),
-        },
+        [row, column] if is_direction(row) && is_direction(column) => {
+            Letters { right: row.clone(), left: opposite(row), bottom: column.clone(), top: opposite(column) }
+        }
         _ => Letters::default(),
     }
 }
@@ -211,7 +208,10 @@ mod tests {
         };
         let attributes = DataSet::of([
             sequence(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, vec![plane(r"1\0\0\0\1\0")]),
-            sequence(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, vec![DataSet::default(), plane(r"0\1\0\0\0\-1")]),
+            sequence(
+                tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE,
+                vec![DataSet::default(), plane(r"0\1\0\0\0\-1")],
+            ),
         ]);
         assert_eq!(letters(&attributes, 0).left, "R");
         assert_eq!(letters(&attributes, 1).left, "A");

@@ -8,7 +8,8 @@ use crate::render::Window;
 use crate::web::error::Error;
 use crate::web::picture;
 
-const QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'&').add(b'<').add(b'>').add(b'+').add(b'%');
+const QUERY: &AsciiSet =
+    &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'&').add(b'<').add(b'>').add(b'+').add(b'%');
 
 /// What follows the question mark of the viewer, as it came.
 #[derive(Debug, Default, Deserialize)]
@@ -67,11 +68,14 @@ impl Asked {
     /// The state, or what is wrong with it in words. Numbers past the end are brought back when the end is known.
     pub fn state(&self) -> Result<State, Error> {
         const MOST: usize = 1_000_000;
-        let counted = |text: &Option<String>, what: &str| match text.as_deref() {
-            None | Some("") => Ok(1),
-            Some(text) => Ok(picture::position(text, what, MOST)? + 1),
+        let counted = |text: &Option<String>, what: &str| -> Result<usize, Error> {
+            match text.as_deref() {
+                None | Some("") => Ok(1),
+                Some(text) => Ok(picture::position(text, what, MOST)? + 1),
+            }
         };
-        let window = match (self.window.as_deref(), picture::window(self.wc.as_deref(), self.ww.as_deref())?) {
+        let window = match (self.window.as_deref(), picture::window(self.wc.as_deref(), self.ww.as_deref())?)
+        {
             (_, Some(window)) => Windowing::Typed(window),
             (Some(index), None) if !index.is_empty() => {
                 Windowing::OfImage(picture::position(index, "The window", 1000)?)
@@ -195,9 +199,13 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_in_words() {
-        for (query, word) in
-            [("n=0", "image"), ("frame=x", "frame"), ("zoom=3", "zoom"), ("wc=1", "both"), ("window=0", "window")]
-        {
+        for (query, word) in [
+            ("n=0", "image"),
+            ("frame=x", "frame"),
+            ("zoom=3", "zoom"),
+            ("wc=1", "both"),
+            ("window=0", "window"),
+        ] {
             assert!(asked(query).unwrap_err().contains(word), "{query}");
         }
     }
@@ -205,7 +213,10 @@ mod tests {
     #[test]
     fn the_picture_of_a_state_has_its_window_and_frame() {
         let state = asked("series=4.5&frame=3&wc=40&ww=400&invert=1").unwrap();
-        assert_eq!(state.picture("9.9", Some(720)), "/instances/9.9/frames/3.png?wc=40&ww=400&invert=1&w=720&h=720");
+        assert_eq!(
+            state.picture("9.9", Some(720)),
+            "/instances/9.9/frames/3.png?wc=40&ww=400&invert=1&w=720&h=720"
+        );
         assert_eq!(asked("").unwrap().picture("9.9", None), "/instances/9.9/frames/1.png");
     }
 
