@@ -84,7 +84,11 @@ impl Term {
             "58" | "GB2312" => Self::TwoBytes(CHINESE),
             "192" | "UTF8" | "10646" => Self::Whole(UTF_8),
             "GB18030" | "GBK" => Self::Whole(GB18030),
-            _ => Self::Default,
+            // No term of the standard, but what the rest of the world calls a character set.
+            _ => match Encoding::for_label(text.as_bytes()) {
+                Some(encoding) if encoding.is_ascii_compatible() => Self::Whole(encoding),
+                _ => Self::Default,
+            },
         }
     }
 }
@@ -381,6 +385,14 @@ mod tests {
         }
         assert_eq!(decoded(b"ISO_IR 13", &[0xD4, 0xCF, 0xC0, 0xDE]), "ﾔﾏﾀﾞ");
         assert_eq!(decoded(b"", &[ESCAPE, b')', b'I', 0xD4]), "ﾔ");
+    }
+
+    #[test]
+    fn names_of_other_worlds_are_understood() {
+        assert_eq!(decoded(b"windows-1251", b"\xc8\xe2\xe0\xed"), "Иван");
+        assert_eq!(decoded(b"UTF-8", "Иван".as_bytes()), "Иван");
+        assert_eq!(decoded(b"ISO_8859-5", b"\xb8\xd2\xd0\xdd"), "Иван");
+        assert_eq!(decoded(b"utf-16", b"ab"), "ab");
     }
 
     #[test]

@@ -192,7 +192,8 @@ fn by_markers(
         let mut buffer = [0; TAIL];
         let length = usize::try_from(fragment.length).unwrap_or(TAIL).min(TAIL);
         let tail = buffer.get_mut(..length).unwrap_or_default();
-        read_at(fragment.offset + u64::from(fragment.length) - length as u64, tail)?;
+        let before = u64::from(fragment.length).saturating_sub(length as u64);
+        read_at(fragment.offset.saturating_add(before), tail)?;
         if tail.windows(2).any(|pair| pair == [0xFF, 0xD9]) {
             ends.push(number + 1);
         }

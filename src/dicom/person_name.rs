@@ -80,7 +80,8 @@ impl Components {
         self.in_order().iter().all(|part| part.trim_matches('^').is_empty())
     }
 
-    fn display(&self) -> String {
+    /// The group as a person reads it.
+    pub fn display(&self) -> String {
         let join = |parts: &[&str], between: &str| {
             parts.iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join(between)
         };

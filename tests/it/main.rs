@@ -8,4 +8,7 @@ mod dimse_hostile;
 mod dimse_scu;
 mod dimse_store;
 mod durability;
+mod memory;
 mod private_server;
+mod pydicom_files;
+mod start_up;

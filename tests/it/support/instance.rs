@@ -120,6 +120,16 @@ impl Builder {
 }
 
 impl Instance {
+    /// The same without its data set.
+    pub fn clone_head(&self) -> Instance {
+        Instance {
+            sop_class_uid: self.sop_class_uid.clone(),
+            sop_instance_uid: self.sop_instance_uid.clone(),
+            transfer_syntax_uid: self.transfer_syntax_uid.clone(),
+            data_set: Vec::new(),
+        }
+    }
+
     /// SHA-256 of the data set.
     pub fn hash(&self) -> [u8; 32] {
         Sha256::digest(&self.data_set).into()
