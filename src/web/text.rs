@@ -17,9 +17,9 @@ impl Person {
     /// From the value of a PN attribute, all component groups.
     pub fn of(value: &str) -> Person {
         let name = PersonName::parse(value);
-        match name.is_empty() {
-            true => Person { name: "No name".to_owned(), other: None },
-            false => Person { name: name.display(), other: name.display_others().into_iter().next() },
+        match name.display() {
+            shown if shown.is_empty() => Person { name: "No name".to_owned(), other: None },
+            shown => Person { name: shown, other: name.display_others().into_iter().next() },
         }
     }
 }
