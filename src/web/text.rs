@@ -17,33 +17,10 @@ impl Person {
     /// From the value of a PN attribute, all component groups.
     pub fn of(value: &str) -> Person {
         let name = PersonName::parse(value);
-        let group = |group: &str| Some(in_order(group)).filter(|text| !text.is_empty());
-        let groups = [group(&name.alphabetic), group(&name.ideographic), group(&name.phonetic)];
-        let mut groups = groups.into_iter().flatten();
-        match groups.next() {
-            Some(name) => Person { name, other: groups.next() },
-            None => Person { name: "No name".to_owned(), other: None },
-        }
+        let shown = name.display();
+        let name_or_none = if shown.is_empty() { "No name".to_owned() } else { shown };
+        Person { name: name_or_none, other: name.display_others().into_iter().next() }
     }
-}
-
-/// `Doe^Jane^^Dr.` as `Doe, Jane Dr.`; scripts that do not put a comma there are left with a blank.
-fn in_order(group: &str) -> String {
-    let mut parts = group.split('^').map(str::trim);
-    let family = parts.next().unwrap_or_default();
-    let rest = parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
-    match (family.is_empty(), rest.is_empty()) {
-        (true, _) => rest,
-        (_, true) => family.to_owned(),
-        _ if family.chars().all(is_cjk) => format!("{family} {rest}"),
-        _ => format!("{family}, {rest}"),
-    }
-}
-
-/// Han, kana and hangul.
-fn is_cjk(c: char) -> bool {
-    matches!(u32::from(c), 0x1100..=0x11FF | 0x3040..=0x30FF | 0x3130..=0x318F | 0x3400..=0x9FFF
-        | 0xAC00..=0xD7AF | 0xF900..=0xFAFF | 0x20000..=0x3FFFF)
 }
 
 /// A physician's name in one line, empty where there is none.
