@@ -4,7 +4,8 @@
 //! No declared length is believed: it is compared with the bytes that are there before anything is read, and memory
 //! grows with the bytes read. Sequences are followed [`MAX_DEPTH`] deep. What the tree holds is bounded by
 //! [`Limits`]. Within that the walk is generous, because devices are not exact: the VR may be missing where it should
-//! stand and the reverse, delimiters may be missing at the end, lengths may be odd, Pixel Data need not come last.
+//! stand and the reverse, delimiters may be missing at the end, lengths may be odd, a sequence of
+//! known length may contradict itself inside, Pixel Data need not come last.
 
 use std::io::{self, Read, Seek};
 
@@ -60,6 +61,8 @@ pub struct Scan {
     pub data_set: DataSet,
     /// Where the pixels are, if there are any.
     pub pixel_data: Option<PixelData>,
+    /// Sequences of defined length whose inside cannot be read; they stand in the data set as omitted.
+    pub damaged: Vec<Tag>,
     /// Bytes of the data set, inflated if it was deflated.
     pub length: u64,
 }

@@ -11,6 +11,8 @@ use crate::dicom::dictionary;
 const ITEM_DELIMITER: Tag = Tag(0xFFFE, 0xE00D);
 const SEQUENCE_DELIMITER: Tag = Tag(0xFFFE, 0xE0DD);
 const UNDEFINED: u32 = 0xFFFF_FFFF;
+/// More damaged sequences are passed over without being named.
+const MOST_DAMAGED: usize = 16;
 
 /// What is known of the data set the walk is in.
 #[derive(Clone, Copy)]
@@ -46,6 +48,7 @@ pub(super) struct Walk<S> {
     last: Tag,
     pixel_data: Option<PixelData>,
     extended_offset_table: Vec<u64>,
+    damaged: Vec<Tag>,
 }
 
 impl<S: Stream> Walk<S> {
@@ -59,6 +62,7 @@ impl<S: Stream> Walk<S> {
             last: Tag(0, 0),
             pixel_data: None,
             extended_offset_table: Vec::new(),
+            damaged: Vec::new(),
         }
     }
 
@@ -74,7 +78,8 @@ impl<S: Stream> Walk<S> {
         if let Some(pixel_data) = &mut self.pixel_data {
             pixel_data.extended_offset_table = self.extended_offset_table;
         }
-        Ok(Scan { data_set, pixel_data: self.pixel_data, length: self.input.position() })
+        let length = self.input.position();
+        Ok(Scan { data_set, pixel_data: self.pixel_data, damaged: self.damaged, length })
     }
 
     /// Reads elements up to the end of the data set.
@@ -290,14 +295,35 @@ impl<S: Stream> Walk<S> {
         }
         let spent = self.spent;
         let mut items = Vec::new();
-        self.items(&inner, tag, parent, &mut items)?;
-        self.is_through(&inner, tag, start)?;
-        if self.overflowing && scope.depth == 0 {
-            self.overflowing = false;
+        let read =
+            self.items(&inner, tag, parent, &mut items).and_then(|()| self.is_through(&inner, tag, start));
+        let is_damaged = match read {
+            Err(Error::LengthBeyondEnd { .. } | Error::Truncated { .. } | Error::Unexpected { .. })
+                if !inner.delimited =>
+            {
+                self.pass_over(tag, start, u64::from(length))?;
+                true
+            }
+            read => read.map(|()| false)?,
+        };
+        let is_too_large = self.overflowing && scope.depth == 0;
+        if is_damaged || is_too_large {
+            self.overflowing &= scope.depth > 0;
             self.spent = spent;
             return Ok(Value::Omitted { length: self.input.position() - start });
         }
         Ok(Value::Sequence(items))
+    }
+
+    /// Leaves a sequence whose inside contradicts itself. Its own length is known and is there, so that what follows
+    /// can be read: one mistake in a private corner must not cost the instance.
+    fn pass_over(&mut self, tag: Tag, start: u64, length: u64) -> Result<(), Error> {
+        let read = self.input.position() - start;
+        self.skip(tag, length.saturating_sub(read))?;
+        if self.damaged.len() < MOST_DAMAGED {
+            self.damaged.push(tag);
+        }
+        Ok(())
     }
 
     /// Reads items until the sequence ends: at its delimiter, at its end, or, where the delimiter is missing, at the
