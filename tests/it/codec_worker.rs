@@ -79,6 +79,7 @@ fn every_codec_in_the_worker_decodes_its_frame() {
         ("JPEG lossless", JPEG_LOSSLESS),
         ("JPEG-LS", JPEG_LS),
         ("JPEG 2000", JPEG_2000),
+        ("HTJ2K", HTJ2K),
         ("JPEG extended", JPEG_EXTENDED),
     ] {
         let decoded = decoder.decode(&format(12), &bytes(stream)).unwrap();
@@ -201,7 +202,7 @@ fn a_stream_that_cannot_be_named_says_so() {
 #[test]
 fn damaged_streams_never_end_more_than_their_picture() {
     let decoder = Decoder::new(2, exe());
-    for stream in [JPEG_LOSSLESS, JPEG_LS, JPEG_2000, JPEG_EXTENDED, JPEG_BASELINE, JPEG_XL] {
+    for stream in [JPEG_LOSSLESS, JPEG_LS, JPEG_2000, HTJ2K, JPEG_EXTENDED, JPEG_BASELINE, JPEG_XL] {
         let original = bytes(stream);
         let mutations = proptest::collection::vec((0..original.len(), any::<u8>()), 1..6);
         let cut = 0..=original.len();
@@ -293,3 +294,12 @@ const JPEG_XL: &str = "
     0000000000000000000000c01d000000000000000000000000ee00000000000000000000000070070000000000000000
     000000803b000000000000000000000000dc010000000000000000000000e00e00000000000000000000000077000000
     000000000000000000b8030000000000000000000000c01d00000000000000000000000000";
+
+/// High-throughput JPEG 2000, 12 bits, lossless, made by openjph-core.
+const HTJ2K: &str = "
+    ff4fff5100294000000000200000002000000000000000000000002000000020000000000000000000010b0101ff5000
+    08000200000008ff52000c00020001000304044001ff5c000d2078808080787878707070ff90000a0000000000a00001
+    ff93c000b780ff7fbfdfff3dbfff5dcd6feeff6df6fda6fdbe659b4fd8001a210031b700c0004f0001560000a0a7c275
+    00461a3162e4c04201ecb600c000ab80016980000000e7c0a7a7a74278001e3d3c3c3c3c3c3cfefd8c607bf63181ecba
+    00c0015d0005be0000f9ff14f4f4f4f4f4f4f27c007edff77ddff77ddff77ddff7ff78604207bf61081efd84207bf610
+    81ecb301ffd9";
