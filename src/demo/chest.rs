@@ -75,7 +75,9 @@ pub fn instance(exam: &Exam, chest: &Chest) -> Instance {
             .numbers(tags::RESCALE_INTERCEPT, &[0.0])
             .numbers(tags::RESCALE_SLOPE, &[1.0])
             .text(tags::RESCALE_TYPE, "US")
-            .text(tags::DETECTOR_TYPE, "DIRECT");
+            .text(tags::DETECTOR_TYPE, "DIRECT")
+            .text(tags::POSITIONER_TYPE, "COLUMN");
+        draft.data_set.sequence(tags::ACQUISITION_CONTEXT_SEQUENCE, Vec::new());
         draft.data_set.code(tags::ANATOMIC_REGION_SEQUENCE, "51185008", "SCT", "Chest");
         draft.data_set.code(tags::VIEW_CODE_SEQUENCE, "399348003", "SCT", "Postero-anterior projection");
     }

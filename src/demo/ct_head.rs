@@ -143,7 +143,7 @@ impl Kind {
         let grid = match self {
             Kind::Localizer => {
                 draft.text(tags::IMAGE_TYPE, "ORIGINAL\\PRIMARY\\LOCALIZER");
-                place(&mut draft, [0.0, front, top], [0.0, 1.0, 0.0, 0.0, 0.0, -1.0], 0.0, 0.0);
+                place(&mut draft, [0.0, front, top], [0.0, 1.0, 0.0, 0.0, 0.0, -1.0], 0.6, 0.0);
                 window(&mut draft, "-300", "1300", "SCOUT");
                 grain(volume.lateral(), &mut random, 6.0, 0.6)
             }
@@ -192,10 +192,8 @@ fn place(draft: &mut Draft, position: [f64; 3], orientation: [f64; 6], thickness
         .numbers(tags::IMAGE_POSITION_PATIENT, &position)
         .numbers(tags::IMAGE_ORIENTATION_PATIENT, &orientation)
         .numbers(tags::PIXEL_SPACING, &[f64::from(SPACING), f64::from(SPACING)])
-        .numbers(tags::SLICE_LOCATION, &[location]);
-    if thickness > 0.0 {
-        draft.numbers(tags::SLICE_THICKNESS, &[thickness]);
-    }
+        .numbers(tags::SLICE_LOCATION, &[location])
+        .numbers(tags::SLICE_THICKNESS, &[thickness]);
 }
 
 fn window(draft: &mut Draft, centers: &str, widths: &str, explanations: &str) {
@@ -221,8 +219,10 @@ fn technique(draft: &mut Draft, exam: &Exam, kind: Kind) {
         .numbers(tags::DATA_COLLECTION_DIAMETER, &[500.0])
         .numbers(tags::RECONSTRUCTION_DIAMETER, &[f64::from(SPACING * MATRIX as f32)])
         .numbers(tags::RESCALE_INTERCEPT, &[-1024.0])
-        .numbers(tags::RESCALE_SLOPE, &[1.0])
-        .text(tags::RESCALE_TYPE, "HU");
+        .numbers(tags::RESCALE_SLOPE, &[1.0]);
+    if acquisition > 1.0 {
+        draft.text(tags::RESCALE_TYPE, "HU"); // a projection has no Hounsfield units
+    }
 }
 
 /// What a detector adds: noise, as fine as the kernel leaves it, this many HU strong.

@@ -52,6 +52,13 @@ pub struct Series {
     pub after: u32,
 }
 
+impl Series {
+    /// Reports are not acquired by a modality, and have none of its attributes.
+    fn is_document(&self) -> bool {
+        matches!(self.modality, "SR" | "DOC")
+    }
+}
+
 const INSTITUTION: &str = "Harbour Street Imaging";
 
 impl Exam {
@@ -104,14 +111,21 @@ impl Exam {
     }
 
     fn series(&self, data_set: &mut DataSet, series: &Series) {
-        let begun = self.at(series.after, 0);
         data_set
             .text(tags::MODALITY, series.modality)
             .text(tags::SERIES_INSTANCE_UID, &self.uid(&format!("series/{}", series.number)))
             .number(tags::SERIES_NUMBER, f64::from(series.number))
             .text(tags::SERIES_DESCRIPTION, series.description)
             .text(tags::SERIES_DATE, &date(self.date))
-            .text(tags::SERIES_TIME, &time(begun))
+            .text(tags::SERIES_TIME, &time(self.at(series.after, 0)));
+        if !series.is_document() {
+            self.procedure(data_set, series);
+        }
+    }
+
+    /// What was done for the picture, and at whose request.
+    fn procedure(&self, data_set: &mut DataSet, series: &Series) {
+        data_set
             .text(tags::BODY_PART_EXAMINED, series.body_part)
             .text(tags::PROTOCOL_NAME, series.protocol)
             .text(tags::PERFORMING_PHYSICIAN_NAME, "Okafor^Chidi^^Dr")
@@ -135,14 +149,9 @@ impl Exam {
 
     fn moment(&self, data_set: &mut DataSet, series: &Series, number: u32) {
         let (day, moment) = (date(self.date), time(self.at(series.after, number)));
-        let put = |data_set: &mut DataSet, tag: Tag, text: &str| {
-            data_set.text(tag, text);
-        };
-        put(data_set, tags::CONTENT_DATE, &day);
-        put(data_set, tags::CONTENT_TIME, &moment);
-        if !matches!(series.modality, "SR" | "DOC") {
-            put(data_set, tags::ACQUISITION_DATE, &day);
-            put(data_set, tags::ACQUISITION_TIME, &moment);
+        data_set.text(tags::CONTENT_DATE, &day).text(tags::CONTENT_TIME, &moment);
+        if !series.is_document() {
+            data_set.text(tags::ACQUISITION_DATE, &day).text(tags::ACQUISITION_TIME, &moment);
         }
     }
 

@@ -41,7 +41,7 @@ fn instance(exam: &Exam, side: Side) -> Instance {
         description,
         body_part: "BREAST",
         protocol: "Screening CC",
-        laterality: letter,
+        laterality: "", // of each image, not of the series
         after: number * 2,
     };
     let class = uids::DIGITAL_MAMMOGRAPHY_X_RAY_IMAGE_STORAGE_FOR_PRESENTATION;
@@ -53,6 +53,8 @@ fn instance(exam: &Exam, side: Side) -> Instance {
         .text(tags::IMAGE_LATERALITY, letter)
         .text(tags::PATIENT_ORIENTATION, orientation)
         .text(tags::VIEW_POSITION, "CC")
+        .text(tags::POSITIONER_TYPE, "MAMMOGRAPHIC")
+        .text(tags::ORGAN_EXPOSED, "BREAST")
         .text(tags::BREAST_IMPLANT_PRESENT, "NO")
         .text(tags::PARTIAL_VIEW, "NO")
         .text(tags::BURNED_IN_ANNOTATION, "NO")
@@ -76,7 +78,15 @@ fn instance(exam: &Exam, side: Side) -> Instance {
         .text(tags::WINDOW_WIDTH, "4096\\2400")
         .text(tags::WINDOW_CENTER_WIDTH_EXPLANATION, "NORMAL\\HARDER");
     draft.data_set.code(tags::ANATOMIC_REGION_SEQUENCE, "76752008", "SCT", "Breast");
-    draft.data_set.code(tags::VIEW_CODE_SEQUENCE, "399162004", "SCT", "cranio-caudal");
+    let mut view = draft.data_set.item();
+    view.text(tags::CODE_VALUE, "399162004")
+        .text(tags::CODING_SCHEME_DESIGNATOR, "SCT")
+        .text(tags::CODE_MEANING, "cranio-caudal")
+        .sequence(tags::VIEW_MODIFIER_CODE_SEQUENCE, Vec::new());
+    draft
+        .data_set
+        .sequence(tags::VIEW_CODE_SEQUENCE, vec![view])
+        .sequence(tags::ACQUISITION_CONTEXT_SEQUENCE, Vec::new());
     let layout =
         Layout { rows: ROWS, columns: COLUMNS, bits_stored: 12, signed: false, photometric: "MONOCHROME2" };
     draft.pixels(&layout, picture(side).words(0.0, 4095.0));

@@ -15,6 +15,7 @@ fn series(number: u32, modality: &'static str, description: &'static str) -> Ser
 pub fn pdf(exam: &Exam, title: &str, lines: &[&str]) -> Instance {
     let mut draft = exam.instance(&series(90, "DOC", "Report"), uids::ENCAPSULATED_PDF_STORAGE, 1);
     draft
+        .text(tags::ACQUISITION_DATE_TIME, "")
         .text(tags::CONVERSION_TYPE, "WSD")
         .text(tags::BURNED_IN_ANNOTATION, "YES")
         .text(tags::DOCUMENT_TITLE, title)
