@@ -1,0 +1,525 @@
+//! The walk itself: elements, sequences, items and fragments, one header after the other.
+
+use dicom_core::{Tag, VR};
+use dicom_dictionary_std::tags;
+
+use super::source::{Input, Stream};
+use super::{Error, Fragment, ITEM, Limits, MAX_DEPTH, PixelData, Scan};
+use crate::dicom::data_set::{DataSet, Element, Value};
+use crate::dicom::dictionary;
+
+const ITEM_DELIMITER: Tag = Tag(0xFFFE, 0xE00D);
+const SEQUENCE_DELIMITER: Tag = Tag(0xFFFE, 0xE0DD);
+const UNDEFINED: u32 = 0xFFFF_FFFF;
+/// More damaged sequences are passed over without being named.
+const MOST_DAMAGED: usize = 16;
+
+/// What is known of the data set the walk is in.
+#[derive(Clone, Copy)]
+struct Scope {
+    explicit: bool,
+    big_endian: bool,
+    /// Where it, or what is around it, ends, if that is known.
+    end: Option<u64>,
+    /// Its length is undefined: a delimiter ends it.
+    delimited: bool,
+    depth: usize,
+    /// Pixel Representation, for "US or SS".
+    signed: bool,
+}
+
+/// An element header that was looked at and not yet consumed.
+#[derive(Clone, Copy)]
+struct Header {
+    tag: Tag,
+    vr: VR,
+    length: u32,
+    size: u64,
+}
+
+pub(super) struct Walk<S> {
+    input: Input<S>,
+    limits: Limits,
+    /// Memory of the tree so far.
+    spent: u64,
+    /// A nested data set did not fit: nothing is kept until the sequence at the top is through.
+    overflowing: bool,
+    /// The last element seen, to name the place of an error.
+    last: Tag,
+    pixel_data: Option<PixelData>,
+    extended_offset_table: Vec<u64>,
+    damaged: Vec<Tag>,
+}
+
+impl<S: Stream> Walk<S> {
+    pub(super) fn new(stream: S, limits: &Limits) -> Self {
+        let limits = Limits { depth: limits.depth.min(MAX_DEPTH), ..*limits };
+        Self {
+            input: Input::new(stream),
+            limits,
+            spent: 0,
+            overflowing: false,
+            last: Tag(0, 0),
+            pixel_data: None,
+            extended_offset_table: Vec::new(),
+            damaged: Vec::new(),
+        }
+    }
+
+    pub(super) fn run(mut self, explicit: bool, big_endian: bool) -> Result<Scan, Error> {
+        let mut data_set = DataSet::new(Default::default(), big_endian);
+        let scope =
+            Scope { explicit, big_endian, end: self.input.left(), delimited: false, depth: 0, signed: false };
+        match self.data_set(scope, &mut data_set) {
+            // All pixels are there: a stump behind them takes nothing from the picture.
+            Err(Error::Truncated { .. }) if self.pixel_data.is_some() => {}
+            done => done?,
+        }
+        if let Some(pixel_data) = &mut self.pixel_data {
+            pixel_data.extended_offset_table = self.extended_offset_table;
+        }
+        let length = self.input.position();
+        Ok(Scan { data_set, pixel_data: self.pixel_data, damaged: self.damaged, length })
+    }
+
+    /// Reads elements up to the end of the data set.
+    fn data_set(&mut self, mut scope: Scope, into: &mut DataSet) -> Result<(), Error> {
+        self.settle(&mut scope)?;
+        while let Some(header) = self.header(&scope)? {
+            match header.tag {
+                ITEM_DELIMITER if scope.delimited => {
+                    self.input.skip(header.size)?;
+                    return Ok(());
+                }
+                // The item delimiter is missing: the sequence goes on, or ends, and sees to it itself.
+                ITEM | SEQUENCE_DELIMITER if scope.delimited => return Ok(()),
+                ITEM => return Err(Error::Unexpected { tag: ITEM, position: self.input.position() }),
+                // A delimiter nobody needs.
+                ITEM_DELIMITER | SEQUENCE_DELIMITER => {
+                    self.input.skip(header.size)?;
+                }
+                Tag(0, 0) if scope.depth == 0 && header.length == 0 => return self.padding(),
+                _ => self.element(&mut scope, header, into)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Some writers fill the last block of a file with zeros.
+    fn padding(&mut self) -> Result<(), Error> {
+        loop {
+            let position = self.input.position();
+            let bytes = self.input.take(4096)?;
+            if bytes.is_empty() {
+                return Ok(());
+            }
+            if bytes.iter().any(|&byte| byte != 0) {
+                return Err(Error::Unexpected { tag: Tag(0, 0), position });
+            }
+        }
+    }
+
+    /// Reads one element and adds it.
+    fn element(&mut self, scope: &mut Scope, header: Header, into: &mut DataSet) -> Result<(), Error> {
+        let Header { tag, vr, length, size } = header;
+        self.input.skip(size)?;
+        let is_pixel_data =
+            matches!(tag, tags::PIXEL_DATA | tags::FLOAT_PIXEL_DATA | tags::DOUBLE_FLOAT_PIXEL_DATA);
+        let is_bulk = is_pixel_data || matches!(vr, VR::OB | VR::OW | VR::OF | VR::OD | VR::OL | VR::OV);
+
+        let value = if length == UNDEFINED && is_bulk {
+            self.encapsulated(scope, tag, vr)?
+        } else if length == UNDEFINED || vr == VR::SQ || self.is_sequence_in_disguise(tag, vr, length)? {
+            self.sequence(scope, header, into)?
+        } else if is_pixel_data && scope.depth == 0 {
+            self.native(scope, tag, vr, length)?
+        } else {
+            self.value(scope, tag, length)?
+        };
+
+        self.last = tag;
+        if !self.charge(0) {
+            if scope.depth == 0 {
+                return Err(Error::TooLarge { limit: self.limits.tree_bytes });
+            }
+            self.overflowing = true;
+            return Ok(());
+        }
+        into.push(Element { tag, vr, value });
+        if tag == tags::PIXEL_REPRESENTATION {
+            scope.signed = into.integer(tag) == Some(1);
+        }
+        Ok(())
+    }
+
+    /// A value of defined length: its bytes, or that it is there.
+    fn value(&mut self, scope: &Scope, tag: Tag, length: u32) -> Result<Value, Error> {
+        let length = u64::from(length);
+        self.expect(scope, tag, length)?;
+        let is_offset_table = tag == tags::EXTENDED_OFFSET_TABLE && scope.depth == 0;
+        if is_offset_table && self.charge(length) {
+            let bytes = self.take(tag, length)?;
+            let (entries, _) = bytes.as_chunks::<8>();
+            let order = if scope.big_endian { u64::from_be_bytes } else { u64::from_le_bytes };
+            self.extended_offset_table = entries.iter().map(|&entry| order(entry)).collect();
+            return Ok(if length > self.limits.value_bytes {
+                Value::Omitted { length }
+            } else {
+                Value::Bytes(bytes)
+            });
+        }
+        if length > self.limits.value_bytes || !self.charge(length) {
+            self.skip(tag, length)?;
+            return Ok(Value::Omitted { length });
+        }
+        Ok(Value::Bytes(self.take(tag, length)?))
+    }
+
+    /// Pixels that are not encapsulated.
+    fn native(&mut self, scope: &Scope, tag: Tag, vr: VR, length: u32) -> Result<Value, Error> {
+        let length = u64::from(length);
+        self.expect(scope, tag, length)?;
+        let offset = self.input.position();
+        self.skip(tag, length)?;
+        self.found(PixelData {
+            tag,
+            vr,
+            offset,
+            length: Some(length),
+            fragments: Vec::new(),
+            basic_offset_table: Vec::new(),
+            extended_offset_table: Vec::new(),
+        });
+        Ok(Value::Omitted { length })
+    }
+
+    fn found(&mut self, pixel_data: PixelData) {
+        if self.pixel_data.is_none() {
+            self.pixel_data = Some(pixel_data);
+        }
+    }
+
+    /// Fragments, PS3.5 A.4: the first item is the offset table.
+    fn encapsulated(&mut self, scope: &Scope, tag: Tag, vr: VR) -> Result<Value, Error> {
+        let keep = scope.depth == 0 && tag.group() == 0x7FE0 && self.pixel_data.is_none();
+        let offset = self.input.position();
+        let mut table: Option<(Fragment, Vec<u32>)> = None;
+        let mut fragments = Vec::new();
+        let mut total: u64 = 0;
+        while let Some(item) = self.header(scope)? {
+            match item.tag {
+                ITEM => {}
+                SEQUENCE_DELIMITER => {
+                    self.input.skip(item.size)?;
+                    break;
+                }
+                ITEM_DELIMITER => {
+                    self.input.skip(item.size)?;
+                    continue;
+                }
+                // The delimiter is missing, and the next element follows.
+                _ => break,
+            }
+            if item.length == UNDEFINED {
+                return Err(Error::Unexpected { tag: ITEM, position: self.input.position() });
+            }
+            self.input.skip(item.size)?;
+            let length = u64::from(item.length);
+            self.expect(scope, tag, length)?;
+            let fragment = Fragment { offset: self.input.position(), length: item.length };
+            if !keep {
+                self.skip(tag, length)?;
+            } else if table.is_none() {
+                if !self.charge(length) {
+                    return Err(Error::TooLarge { limit: self.limits.tree_bytes });
+                }
+                let bytes = self.take(tag, length)?;
+                let (entries, _) = bytes.as_chunks::<4>();
+                let order = if scope.big_endian { u32::from_be_bytes } else { u32::from_le_bytes };
+                table = Some((fragment, entries.iter().map(|&entry| order(entry)).collect()));
+            } else {
+                if !self.charge(0) {
+                    return Err(Error::TooLarge { limit: self.limits.tree_bytes });
+                }
+                self.skip(tag, length)?;
+                fragments.push(fragment);
+            }
+            total += length;
+        }
+        if keep {
+            let mut basic_offset_table = Vec::new();
+            match table {
+                // One item and no other: there is no table, it is the pixels.
+                Some((only, _)) if fragments.is_empty() && only.length > 0 => fragments.push(only),
+                Some((_, entries)) => basic_offset_table = entries,
+                None => {}
+            }
+            self.found(PixelData {
+                tag,
+                vr,
+                offset,
+                length: None,
+                fragments,
+                basic_offset_table,
+                extended_offset_table: Vec::new(),
+            });
+        }
+        Ok(Value::Omitted { length: total })
+    }
+
+    /// A UN of defined length that the dictionary knows as a sequence and that begins with an item. Its elements are
+    /// implicit VR little endian, PS3.5 section 6.2.2.
+    fn is_sequence_in_disguise(&mut self, tag: Tag, vr: VR, length: u32) -> Result<bool, Error> {
+        if vr != VR::UN || length < 8 || dictionary::vr(tag, false) != VR::SQ {
+            return Ok(false);
+        }
+        Ok(self.input.peek::<4>()?.0 == [0xFE, 0xFF, 0x00, 0xE0])
+    }
+
+    /// The items of a sequence.
+    fn sequence(&mut self, scope: &Scope, header: Header, parent: &DataSet) -> Result<Value, Error> {
+        let Header { tag, vr, length, .. } = header;
+        let mut inner = Scope { depth: scope.depth + 1, delimited: true, ..*scope };
+        if inner.depth > self.limits.depth {
+            return Err(Error::TooDeep { tag, limit: self.limits.depth });
+        }
+        if vr == VR::UN {
+            inner.explicit = false;
+            inner.big_endian = false;
+        }
+        let start = self.input.position();
+        if length != UNDEFINED {
+            self.expect(scope, tag, u64::from(length))?;
+            inner.end = Some(start + u64::from(length));
+            inner.delimited = false;
+        }
+        let spent = self.spent;
+        let mut items = Vec::new();
+        let read =
+            self.items(&inner, tag, parent, &mut items).and_then(|()| self.is_through(&inner, tag, start));
+        let is_damaged = match read {
+            Err(Error::LengthBeyondEnd { .. } | Error::Truncated { .. } | Error::Unexpected { .. })
+                if !inner.delimited =>
+            {
+                self.pass_over(tag, start, u64::from(length))?;
+                true
+            }
+            read => read.map(|()| false)?,
+        };
+        let is_too_large = self.overflowing && scope.depth == 0;
+        if is_damaged || is_too_large {
+            self.overflowing &= scope.depth > 0;
+            self.spent = spent;
+            return Ok(Value::Omitted { length: self.input.position() - start });
+        }
+        Ok(Value::Sequence(items))
+    }
+
+    /// Leaves a sequence whose inside contradicts itself. Its own length is known and is there, so that what follows
+    /// can be read: one mistake in a private corner must not cost the instance.
+    fn pass_over(&mut self, tag: Tag, start: u64, length: u64) -> Result<(), Error> {
+        let read = self.input.position() - start;
+        self.skip(tag, length.saturating_sub(read))?;
+        if self.damaged.len() < MOST_DAMAGED {
+            self.damaged.push(tag);
+        }
+        Ok(())
+    }
+
+    /// Reads items until the sequence ends: at its delimiter, at its end, or, where the delimiter is missing, at the
+    /// end of what is around it or before an element that is no item.
+    fn items(
+        &mut self,
+        sequence: &Scope,
+        tag: Tag,
+        parent: &DataSet,
+        into: &mut Vec<DataSet>,
+    ) -> Result<(), Error> {
+        while let Some(item) = self.header(sequence)? {
+            match item.tag {
+                ITEM => {}
+                SEQUENCE_DELIMITER if sequence.delimited => {
+                    self.input.skip(item.size)?;
+                    return Ok(());
+                }
+                ITEM_DELIMITER | SEQUENCE_DELIMITER => {
+                    self.input.skip(item.size)?;
+                    continue;
+                }
+                _ if sequence.delimited => return Ok(()),
+                found => return Err(Error::Unexpected { tag: found, position: self.input.position() }),
+            }
+            self.input.skip(item.size)?;
+            let start = self.input.position();
+            let mut inner = Scope { delimited: true, ..*sequence };
+            if item.length != UNDEFINED {
+                self.expect(sequence, tag, u64::from(item.length))?;
+                inner.end = Some(start + u64::from(item.length));
+                inner.delimited = false;
+            }
+            let mut data_set = DataSet::new(parent.charset(), sequence.big_endian);
+            self.data_set(inner, &mut data_set)?;
+            self.is_through(&inner, tag, start)?;
+            match self.charge(0) {
+                true => into.push(data_set),
+                false => self.overflowing = true,
+            }
+        }
+        Ok(())
+    }
+
+    /// A sequence or item of defined length must have been there to its end. Only where the length of the whole is
+    /// not known, in a deflated data set, can this be seen so late.
+    fn is_through(&self, scope: &Scope, tag: Tag, start: u64) -> Result<(), Error> {
+        match scope.end {
+            Some(end) if !scope.delimited && self.input.position() < end => Err(Error::LengthBeyondEnd {
+                tag,
+                declared: end - start,
+                available: self.input.position() - start,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the elements of this data set carry their VR, as their first one shows it, whatever was declared.
+    fn settle(&mut self, scope: &mut Scope) -> Result<(), Error> {
+        let (bytes, count) = self.input.peek::<8>()?;
+        let [a, b, c, d, first, second, ..] = bytes;
+        let tag = tag_of([a, b, c, d], scope.big_endian);
+        if count < 8 || tag.group() == 0xFFFE {
+            return Ok(());
+        }
+        let declared = u64::from(implicit_length(bytes, scope.big_endian));
+        let fits =
+            self.room(scope).is_none_or(|room| declared + 8 <= room) || declared == u64::from(UNDEFINED);
+        let vr = VR::from_binary([first, second]);
+        if scope.explicit && !(first.is_ascii_uppercase() && second.is_ascii_uppercase()) && fits {
+            scope.explicit = false;
+        } else if !scope.explicit && vr.is_some() && (!fits || vr == Some(dictionary::vr(tag, scope.signed)))
+        {
+            scope.explicit = true;
+        }
+        Ok(())
+    }
+
+    /// The next header, without consuming it; `None` at the end. Fewer than eight zeros at the end are padding.
+    fn header(&mut self, scope: &Scope) -> Result<Option<Header>, Error> {
+        let (bytes, found) = self.input.peek::<12>()?;
+        let room = self.room(scope);
+        let count = room.map_or(found, |room| usize::try_from(room).unwrap_or(usize::MAX).min(found));
+        if count < 8 {
+            if bytes.iter().take(count).any(|&byte| byte != 0) {
+                let position = self.input.position() + count as u64;
+                return Err(Error::Truncated { tag: self.last, position });
+            }
+            self.input.skip(count as u64)?;
+            return Ok(None);
+        }
+        let [a, b, c, d, first, second, e, f, g, h, i, j] = bytes;
+        let big_endian = scope.big_endian;
+        let tag = tag_of([a, b, c, d], big_endian);
+        let implicit = implicit_length([a, b, c, d, first, second, e, f], big_endian);
+        if tag.group() == 0xFFFE {
+            return Ok(Some(Header { tag, vr: VR::UN, length: implicit, size: 8 }));
+        }
+        let fits = |length: u32, size: u64| {
+            length == UNDEFINED || room.is_none_or(|room| u64::from(length) + size <= room)
+        };
+        let short =
+            u32::from(if big_endian { u16::from_be_bytes([e, f]) } else { u16::from_le_bytes([e, f]) });
+        let long =
+            if big_endian { u32::from_be_bytes([g, h, i, j]) } else { u32::from_le_bytes([g, h, i, j]) };
+        let vr = VR::from_binary([first, second]);
+        let letters = first.is_ascii_uppercase() && second.is_ascii_uppercase();
+        let header = match vr {
+            // Without a VR, or with one that is really part of a length.
+            _ if !scope.explicit && (vr.is_none() || fits(implicit, 8)) => {
+                Header { tag, vr: dictionary::vr(tag, scope.signed), length: implicit, size: 8 }
+            }
+            Some(vr) if has_long_length(vr) => {
+                if count < 12 {
+                    let position = self.input.position() + count as u64;
+                    return Err(Error::Truncated { tag: self.last, position });
+                }
+                Header { tag, vr, length: long, size: 12 }
+            }
+            Some(vr) => Header { tag, vr, length: short, size: 8 },
+            // A VR of a later edition of the standard: those have long lengths, PS3.5 section 7.1.2.
+            None if letters && short == 0 && count == 12 && fits(long, 12) => {
+                Header { tag, vr: VR::UN, length: long, size: 12 }
+            }
+            None if !letters && fits(implicit, 8) => {
+                Header { tag, vr: dictionary::vr(tag, scope.signed), length: implicit, size: 8 }
+            }
+            None => Header { tag, vr: VR::UN, length: short, size: 8 },
+        };
+        Ok(Some(header))
+    }
+
+    /// Bytes up to the end of the data set the walk is in, if that is known.
+    fn room(&self, scope: &Scope) -> Option<u64> {
+        let left = self.input.left();
+        let to_end = scope.end.map(|end| end.saturating_sub(self.input.position()));
+        match (left, to_end) {
+            (Some(left), Some(to_end)) => Some(left.min(to_end)),
+            (left, to_end) => left.or(to_end),
+        }
+    }
+
+    fn expect(&self, scope: &Scope, tag: Tag, declared: u64) -> Result<(), Error> {
+        match self.room(scope) {
+            Some(available) if declared > available => {
+                Err(Error::LengthBeyondEnd { tag, declared, available })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn take(&mut self, tag: Tag, length: u64) -> Result<Vec<u8>, Error> {
+        let bytes = self.input.take(length)?;
+        match bytes.len() as u64 {
+            available if available < length => {
+                Err(Error::LengthBeyondEnd { tag, declared: length, available })
+            }
+            _ => Ok(bytes),
+        }
+    }
+
+    fn skip(&mut self, tag: Tag, length: u64) -> Result<(), Error> {
+        match self.input.skip(length)? {
+            available if available < length => {
+                Err(Error::LengthBeyondEnd { tag, declared: length, available })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Accounts for an element, item or fragment with `bytes` of value. `false`: it does not fit.
+    fn charge(&mut self, bytes: u64) -> bool {
+        /// Twice, because vectors grow by doubling.
+        const OVERHEAD: u64 = 2 * size_of::<Element>() as u64;
+        let cost = if bytes == 0 { OVERHEAD } else { bytes };
+        if self.overflowing || self.spent + cost > self.limits.tree_bytes {
+            return false;
+        }
+        self.spent += cost;
+        true
+    }
+}
+
+fn tag_of([a, b, c, d]: [u8; 4], big_endian: bool) -> Tag {
+    match big_endian {
+        true => Tag(u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])),
+        false => Tag(u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d])),
+    }
+}
+
+fn implicit_length([_, _, _, _, e, f, g, h]: [u8; 8], big_endian: bool) -> u32 {
+    if big_endian { u32::from_be_bytes([e, f, g, h]) } else { u32::from_le_bytes([e, f, g, h]) }
+}
+
+/// PS3.5 section 7.1.2: these have two reserved bytes and a length of four.
+fn has_long_length(vr: VR) -> bool {
+    use VR::{OB, OD, OF, OL, OV, OW, SQ, SV, UC, UN, UR, UT, UV};
+    matches!(vr, OB | OD | OF | OL | OV | OW | SQ | SV | UC | UN | UR | UT | UV)
+}
