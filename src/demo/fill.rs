@@ -36,20 +36,21 @@ impl Display for Summary {
     }
 }
 
-/// A bar for [`fill`]; where there is no terminal it shows nothing.
-pub fn progress_bar() -> ProgressBar {
+/// Where there is no terminal it shows nothing.
+fn progress_bar() -> ProgressBar {
     let style = ProgressStyle::with_template("{msg:32!} {bar:40} {pos}/{len}");
     let bar = ProgressBar::new(count() as u64);
     bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-/// Stores all studies at this AE, over one association. What it already holds it answers with success too.
+/// Stores all studies at this AE, over one association, with a progress bar on a terminal. What the archive already
+/// holds it answers with success too.
 pub async fn fill(
     address: impl ToSocketAddrs + Display,
     called_ae_title: &AeTitle,
-    progress: &ProgressBar,
 ) -> anyhow::Result<Summary> {
     let started = Instant::now();
+    let progress = progress_bar();
     let place = address.to_string();
     let parameters = Parameters {
         calling_ae_title: CALLING_AE_TITLE.parse().context("the calling AE title")?,

@@ -29,7 +29,7 @@ mod ultrasound;
 
 use chrono::NaiveDate;
 
-pub use self::fill::{Summary, fill, progress_bar};
+pub use self::fill::{Summary, fill};
 use crate::dicom::uid::{SopClassUid, SopInstanceUid, TransferSyntaxUid};
 
 /// An instance that is ready to be sent.

@@ -8,6 +8,7 @@ pub mod dictionary;
 pub mod difference;
 pub mod file_meta;
 pub mod frame_index;
+pub mod implementation;
 pub mod person_name;
 pub mod prescan;
 pub mod query;

@@ -11,7 +11,6 @@ use filmroom::demo;
 use filmroom::dicom::uid::{SopClassUid, SopInstanceUid};
 use filmroom::dimse::command::{self, CommandSet};
 use filmroom::dimse::scu::{Association, Error, Parameters, Proposal, Response, StoreRequest, Timeouts};
-use indicatif::ProgressBar;
 
 const SUCCESS: Response = Response { status: 0x0000, error_comment: None };
 
@@ -196,7 +195,7 @@ async fn the_demo_stores_as_many_instances_as_it_announces() {
     let peer = StoreScp::start(&["--bit-preserving", "--max-pdu", "131072"]);
     let called = "ANY-SCP".parse().expect("an AE title");
 
-    let summary = demo::fill(peer.address, &called, &ProgressBar::hidden()).await.expect("stored");
+    let summary = demo::fill(peer.address, &called).await.expect("stored");
 
     let files: Vec<u64> = std::fs::read_dir(peer.folder.path())
         .expect("a folder")
