@@ -87,6 +87,9 @@ fn cerebrum<const N: usize>(
     paint.lay(Tissue::White, cover(-cortex));
     let thick = 3.0 + 0.6 * noise(x / 6.0, y / 6.0, z / 6.0, head.seed + 46);
     paint.lay(Tissue::Grey, cover(-cortex) * cover(cortex - thick));
+    // White matter is not all the same.
+    let patches = 0.10 + 0.14 * noise(x / 13.0, y / 13.0, z / 13.0, head.seed + 47);
+    paint.lay(Tissue::Grey, cover(-cortex) * patches.max(0.0));
     deep_grey(paint, p, m);
 }
 

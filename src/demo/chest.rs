@@ -201,7 +201,7 @@ impl Chest {
                 let from = (WIDTH / 2.0 + side * 34.0, 172.0 + turn as f32 * 3.0);
                 let radius = random.between(2.3, 3.4);
                 for branch in vessels(&mut random, from, angle, radius) {
-                    branch.add(&mut drawn, COARSE, |d, r| 0.30 * rod(d, r));
+                    branch.cover(&mut drawn, COARSE, |d, r| 0.50 * rod(d, r));
                 }
             }
             for (at, (value, vessel)) in path.data.iter_mut().zip(&drawn.data).enumerate() {
@@ -232,17 +232,20 @@ impl Chest {
                     place(side, out, turn),
                     (radius * 0.85, radius),
                 );
-                let behind = behind.shaped(|t| radius * (0.55 + 0.45 * step(0.0, 0.25, t)));
-                behind.add(path, COARSE, |d, r| 0.42 * tube(d, r, 1.5) + 0.06 * rod(d, r));
-                if rib < 8 {
+                let rib_shape = behind.shaped(|t| radius * (0.55 + 0.45 * step(0.0, 0.25, t)));
+                // Behind it is seen well; in front it turns to cartilage, which is not.
+                let (whole, seen): (Stroke, fn(f32) -> f32) = if rib < 8 {
                     let front = Stroke::curve(
                         place(side, out, turn),
                         place(side, out * 1.02, turn + 34.0),
                         place(side, 52.0 + 5.0 * n, turn + 52.0 + 2.0 * n),
                         (radius, radius * 1.3),
                     );
-                    front.add(path, COARSE, |d, r| 0.26 * tube(d, r, 1.3) + 0.04 * rod(d, r));
-                }
+                    (rib_shape.then(front), |t| (1.0 - 0.45 * step(0.45, 0.62, t)) * step(1.0, 0.82, t))
+                } else {
+                    (rib_shape, |t| step(1.0, 0.9, t))
+                };
+                whole.fading(seen).add(path, COARSE, |d, r| 0.42 * tube(d, r, 1.5) + 0.06 * rod(d, r));
             }
             let collar = Stroke::curve(
                 place(side, 13.0, 96.0),
@@ -295,7 +298,7 @@ fn spine_bone(path: &mut Grid, middle: f32, top: f32, half: f32, height: f32) {
 fn pacemaker(path: &mut Grid) {
     let x = WIDTH / 2.0;
     let can = Stroke::line((x + 88.0, 130.0), (x + 101.0, 126.0), (15.0, 15.0));
-    can.add(path, COARSE, |d, _| 8.0 * step(1.0, 0.95, d) + 1.5 * step(0.62, 0.5, d));
+    can.add(path, COARSE, |d, _| 8.0 * step(1.0, 0.94, d));
     for (to, over) in [((x + 48.0, 286.0), (x - 34.0, 296.0)), ((x - 12.0, 222.0), (x - 44.0, 240.0))] {
         let parts = [
             Stroke::curve((x + 84.0, 112.0), (x + 52.0, 84.0), (x + 14.0, 112.0), (0.8, 0.8)),

@@ -177,14 +177,23 @@ fn carpal(bone: &mut Grid, (cx, cy): Place, (a, b): Place, lean: f32) {
 
 /// The ends of radius and ulna.
 fn forearm(bone: &mut Grid) {
-    let radius = Stroke::line((79.0, 195.0), (72.0, 262.0), (13.0, 6.5));
-    let radius =
-        radius.shaped(|t| 6.8 + 6.4 * (-(t / 0.34).powi(2)).exp() - 2.0 * (-(t / 0.04).powi(2)).exp());
-    let profile = |d: f32, r: f32| 0.20 * tube(d, r, 1.3 + step(9.0, 7.0, r)) + 0.065 * rod(d, r);
-    radius.add(bone, COARSE, profile);
+    let mut radius = Grid::filled(bone.width, bone.height, 0.0);
+    let shape = |t: f32| 6.8 + 7.2 * (-(t / 0.34).powi(2)).exp();
+    let shaft = Stroke::line((80.0, 194.0), (72.0, 262.0), (14.0, 6.5)).shaped(shape);
+    shaft.add(&mut radius, COARSE, |d, r| 0.20 * tube(d, r, 1.3 + step(9.0, 7.0, r)) + 0.065 * rod(d, r));
+    // The joint is cut across, with a bright plate along the cut.
+    let joint = |x: f32| 189.5 - 0.10 * (x - 80.0) - 0.012 * (x - 80.0).powi(2);
+    for at in 0..radius.data.len() {
+        let (x, y) = ((at % radius.width) as f32 * COARSE, (at / radius.width) as f32 * COARSE);
+        if let (Some(from), Some(to)) = (radius.data.get(at), bone.data.get_mut(at)) {
+            let beyond = y - joint(x);
+            let plate = 1.1 * step(1.6, 0.6, (beyond - 0.9).abs()) * step(0.0, 0.8, *from);
+            *to += (from + plate) * step(-0.4, 0.4, beyond);
+        }
+    }
     let ulna = Stroke::line((103.0, 192.0), (101.0, 262.0), (6.0, 5.0));
     let ulna = ulna.shaped(|t| 5.2 + 2.6 * (-(t / 0.12).powi(2)).exp());
     ulna.add(bone, COARSE, |d, r| 0.26 * tube(d, r, 1.2) + 0.08 * rod(d, r));
-    let styloid = Stroke::line((107.5, 188.0), (106.5, 194.0), (1.6, 2.6));
+    let styloid = Stroke::line((107.5, 185.5), (106.5, 191.0), (1.4, 2.6));
     styloid.add(bone, COARSE, |d, r| 0.2 * rod(d, r));
 }

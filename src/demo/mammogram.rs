@@ -103,7 +103,7 @@ fn picture(side: Side) -> Grid {
     for start in [70.0, 118.0, 160.0] {
         let angle = random.between(-0.3, 0.3);
         for vein in vessels(&mut random, (0.0, start), angle, 1.5) {
-            vein.add(&mut veins, COARSE, |d, r| 0.10 * rod(d, r));
+            vein.cover(&mut veins, COARSE, |d, r| 0.10 * rod(d, r));
         }
     }
     for at in 0..breast.data.len() {
@@ -170,8 +170,9 @@ fn tissue(x: f32, y: f32, side: Side, seed: u32) -> f32 {
         let (r, turn) = ((dx * dx + dy * dy).sqrt(), dy.atan2(dx));
         let spikes = 1.0 + 0.30 * noise(turn * 4.2, 0.0, 0.0, seed + 6);
         value += 0.95 * step(1.15, 0.55, r / (6.2 * spikes));
-        let rays = noise(turn * 7.5, r / 30.0, 0.0, seed + 7).abs();
-        value += 0.40 * step(0.16, 0.0, rays) * step(19.0, 6.0, r);
+        let waver = turn + 0.22 * noise(x / 5.0, y / 5.0, 0.0, seed + 8);
+        let rays = noise(waver * 5.5, r / 22.0, 0.0, seed + 7).abs();
+        value += 0.30 * step(0.22, 0.0, rays) * step(17.0, 6.0, r) * step(3.0, 6.0, r);
     }
     value
 }
@@ -180,7 +181,7 @@ fn tissue(x: f32, y: f32, side: Side, seed: u32) -> f32 {
 fn lesions(breast: &mut Grid, random: &mut Random) {
     for _ in 0..26 {
         let (x, y) = (88.0 + 3.2 * random.normal(), 97.0 + 2.6 * random.normal());
-        let (length, angle) = (random.between(0.1, 0.7), random.between(0.0, 3.1));
+        let (length, angle) = (random.between(0.05, 0.4), random.between(0.0, 3.1));
         let to = (x + length * angle.cos(), y + length * angle.sin());
         let size = random.between(0.16, 0.30);
         Stroke::line((x, y), to, (size, size)).add(breast, COARSE, |d, _| 1.3 * step(1.0, 0.1, d));
