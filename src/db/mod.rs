@@ -11,12 +11,14 @@
 //! statement is put together from input: the protocol would run a second one after a semicolon.
 
 mod error;
+mod lock;
 pub mod schema;
 mod server;
 pub mod setting;
 mod url;
 
 pub use self::error::{Error, is_duplicate, is_transient};
+pub use self::lock::ServeLock;
 pub use self::server::{ServerInfo, ServerKind, Warning, durability, server_info};
 pub use self::url::{DatabaseUrl, InvalidUrl};
 
