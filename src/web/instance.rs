@@ -198,7 +198,7 @@ pub(super) fn transfer_syntax_name(uid: &str) -> String {
     match uid {
         uids::IMPLICIT_VR_LITTLE_ENDIAN => "Implicit VR Little Endian".to_owned(),
         uids::EXPLICIT_VR_LITTLE_ENDIAN => "Explicit VR Little Endian".to_owned(),
-        uids::EXPLICIT_VR_BIG_ENDIAN => "Explicit VR Big Endian".to_owned(),
+        "1.2.840.10008.1.2.2" => "Explicit VR Big Endian".to_owned(),
         uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN => "Deflated Explicit VR Little Endian".to_owned(),
         uid => dicom_encoding::transfer_syntax::TransferSyntaxIndex::get(
             &dicom_transfer_syntax_registry::TransferSyntaxRegistry,

@@ -252,7 +252,9 @@ fn image_pane(
         (_, Some((center, width))) => (tidy(center), tidy(width)),
         (_, None) => (String::new(), String::new()),
     };
-    caption.window_line = window_line(&state.window, &caption.windows);
+    if caption.has_window {
+        caption.window_line = window_line(&state.window, &caption.windows);
+    }
     let images = format!("Image {} of {}", state.n, place.stack);
     let of_frames = format!("{} of {}", state.frame, place.frames);
     let words = match (clip, place.stack > 1) {
