@@ -464,7 +464,10 @@ mod tests {
     fn a_search_can_be_read_back() {
         let words = |query| Filters::parse(query).in_words();
         assert_eq!(words(""), "");
-        assert_eq!(words("q=doe&date=7d&modality=CT&modality=MR"), "\u{201c}doe\u{201d}, the last 7 days, CT or MR");
+        assert_eq!(
+            words("q=doe&date=7d&modality=CT&modality=MR"),
+            "\u{201c}doe\u{201d}, the last 7 days, CT or MR"
+        );
         assert_eq!(words("from=2026-01-01&id=4"), "from 2026-01-01 on, patient ID with \u{201c}4\u{201d}");
     }
 

@@ -52,7 +52,12 @@ async fn a_name_of_another_machine_is_refused() {
 #[tokio::test]
 async fn an_error_is_a_page_for_a_browser_and_a_sentence_for_a_program() {
     let pacs = TestServer::start().await;
-    let page = browser().get(pacs.address("/nowhere")).header("accept", "text/html").send().await.expect("an answer");
+    let page = browser()
+        .get(pacs.address("/nowhere"))
+        .header("accept", "text/html")
+        .send()
+        .await
+        .expect("an answer");
     assert_eq!(page.status(), 404);
     let page = scraper::Html::parse_document(&page.text().await.expect("text"));
     assert_eq!(texts(&page, "h1"), ["Not found"]);
@@ -64,7 +69,11 @@ async fn an_error_is_a_page_for_a_browser_and_a_sentence_for_a_program() {
 async fn a_form_without_our_token_or_from_another_site_changes_nothing() {
     let pacs = TestServer::start().await;
     let page = pacs.page("/admin/peers").await;
-    let token = all(&page, "input[name=token]").first().and_then(|input| input.attr("value")).expect("a token").to_owned();
+    let token = all(&page, "input[name=token]")
+        .first()
+        .and_then(|input| input.attr("value"))
+        .expect("a token")
+        .to_owned();
     let post = |token: &str| {
         let form = format!("token={token}&ae_title=EVIL&may_store=on");
         let request = browser().post(pacs.address("/admin/peers")).body(form);
@@ -99,11 +108,22 @@ async fn the_theme_is_remembered_without_script() {
     };
     let form = format!("token={}&back={}&theme=dark", value("token"), value("back"));
     let request = browser().post(pacs.address("/theme")).body(form);
-    let response = request.header("content-type", "application/x-www-form-urlencoded").send().await.expect("an answer");
-    assert_eq!((response.status().as_u16(), response.headers()["location"].to_str().expect("text")), (303, "/admin/system"));
+    let response =
+        request.header("content-type", "application/x-www-form-urlencoded").send().await.expect("an answer");
+    assert_eq!(
+        (response.status().as_u16(), response.headers()["location"].to_str().expect("text")),
+        (303, "/admin/system")
+    );
 
-    let cookie = response.headers()["set-cookie"].to_str().expect("text").split(';').next().expect("a value").to_owned();
-    let page = browser().get(pacs.address("/studies")).header("cookie", cookie).send().await.expect("an answer");
+    let cookie = response.headers()["set-cookie"]
+        .to_str()
+        .expect("text")
+        .split(';')
+        .next()
+        .expect("a value")
+        .to_owned();
+    let page =
+        browser().get(pacs.address("/studies")).header("cookie", cookie).send().await.expect("an answer");
     assert!(page.text().await.expect("text").contains("data-theme=\"dark\""));
 }
 
@@ -111,8 +131,13 @@ async fn the_theme_is_remembered_without_script() {
 async fn a_static_file_is_kept_for_ever_only_under_its_hash() {
     let pacs = TestServer::start().await;
     let page = pacs.page("/studies").await;
-    let hashed = all(&page, "link[rel=stylesheet]").first().and_then(|link| link.attr("href")).expect("a link").to_owned();
-    let caching = async |path: &str| pacs.get(path).await.headers()["cache-control"].to_str().expect("text").to_owned();
+    let hashed = all(&page, "link[rel=stylesheet]")
+        .first()
+        .and_then(|link| link.attr("href"))
+        .expect("a link")
+        .to_owned();
+    let caching =
+        async |path: &str| pacs.get(path).await.headers()["cache-control"].to_str().expect("text").to_owned();
     assert!(caching(&hashed).await.contains("immutable"));
     assert_eq!(caching("/static/app.css").await, "no-cache");
     assert_eq!(caching("/static/app.css?v=old").await, "no-cache");

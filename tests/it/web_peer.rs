@@ -12,7 +12,11 @@ use crate::web_study::{all, texts};
 /// Posts a form of the page at `from` to `to`, with the page's own token.
 async fn post(pacs: &TestServer, from: &str, to: &str, fields: &str) -> reqwest::Response {
     let page = pacs.page(from).await;
-    let token = all(&page, "input[name=token]").first().and_then(|input| input.attr("value")).expect("a token").to_owned();
+    let token = all(&page, "input[name=token]")
+        .first()
+        .and_then(|input| input.attr("value"))
+        .expect("a token")
+        .to_owned();
     let client = reqwest::Client::builder().redirect(Policy::none()).build().expect("a client");
     let request = client.post(pacs.address(to)).body(format!("token={token}&{fields}"));
     request.header("content-type", "application/x-www-form-urlencoded").send().await.expect("an answer")
@@ -42,7 +46,9 @@ async fn a_stranger_is_shown_and_one_click_lets_it_store() {
 #[tokio::test]
 async fn a_peer_is_added_changed_and_removed_by_forms() {
     let pacs = TestServer::start().await;
-    let added = post(&pacs, "/admin/peers", "/admin/peers", "ae_title=CT01&host=10.0.0.7&port=104&may_store=on").await;
+    let added =
+        post(&pacs, "/admin/peers", "/admin/peers", "ae_title=CT01&host=10.0.0.7&port=104&may_store=on")
+            .await;
     assert_eq!(added.status(), 303);
     let twice = post(&pacs, "/admin/peers", "/admin/peers", "ae_title=CT01").await;
     assert_eq!(twice.status(), 200);
@@ -65,7 +71,13 @@ async fn a_peer_is_added_changed_and_removed_by_forms() {
 #[tokio::test]
 async fn mistakes_stand_beside_their_fields_and_what_was_typed_is_kept() {
     let pacs = TestServer::start().await;
-    let answer = post(&pacs, "/admin/peers", "/admin/peers", "ae_title=THIS-TITLE-IS-TOO-LONG&port=70000&description=Room+%3C4%3E").await;
+    let answer = post(
+        &pacs,
+        "/admin/peers",
+        "/admin/peers",
+        "ae_title=THIS-TITLE-IS-TOO-LONG&port=70000&description=Room+%3C4%3E",
+    )
+    .await;
     assert_eq!(answer.status(), 200);
     let page = scraper::Html::parse_document(&answer.text().await.expect("text"));
     assert_eq!(texts(&page, "#port-mistake"), ["Port must be between 1 and 65535."]);
@@ -92,7 +104,10 @@ async fn quarantine_shows_both_and_what_differs_and_the_second_can_be_discarded(
     let page = pacs.page(&format!("/admin/quarantine/{key}")).await;
     for picture in all(&page, ".side img") {
         let answer = pacs.get(picture.attr("src").expect("an address")).await;
-        assert_eq!((answer.status().as_u16(), answer.headers()["content-type"].to_str().expect("text")), (200, "image/png"));
+        assert_eq!(
+            (answer.status().as_u16(), answer.headers()["content-type"].to_str().expect("text")),
+            (200, "image/png")
+        );
     }
     for download in all(&page, ".side a.button") {
         assert_eq!(pacs.get(download.attr("href").expect("an address")).await.status(), 200);
