@@ -57,7 +57,7 @@ async fn the_list_finds_what_a_person_means() {
         ("", vec!["5", "4", "3", "2", "1"]),
         ("q=muller", vec!["1"]),
         ("q=M%C3%9CLLER+anne", vec!["1"]),
-        ("q=ohara", vec![]),
+        ("q=ohara", vec!["3"]),
         ("q=o%27hara", vec!["3"]),
         ("q=%E5%B1%B1%E7%94%B0", vec!["2"]),
         ("q=%E3%81%9F%E3%82%8D%E3%81%86", vec!["2"]),
