@@ -116,7 +116,7 @@ pub fn size(bytes: u64) -> String {
     };
     match bytes {
         0 => "0 MB".to_owned(),
-        ..100_000 => "0.1 MB".to_owned(),
+        1..100_000 => "0.1 MB".to_owned(),
         100_000..10_000_000_000 => format!("{} MB", tenths(1_000_000)),
         _ => format!("{} GB", tenths(1_000_000_000)),
     }
