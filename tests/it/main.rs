@@ -14,5 +14,6 @@ mod private_server;
 mod pydicom_files;
 mod start_up;
 mod web_access;
+mod web_browser;
 mod web_peer;
 mod web_study;
