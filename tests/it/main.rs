@@ -13,3 +13,6 @@ mod memory;
 mod private_server;
 mod pydicom_files;
 mod start_up;
+mod web_access;
+mod web_peer;
+mod web_study;
