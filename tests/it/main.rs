@@ -12,3 +12,5 @@ mod memory;
 mod private_server;
 mod pydicom_files;
 mod start_up;
+mod web_picture;
+mod web_viewer;
