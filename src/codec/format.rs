@@ -370,7 +370,8 @@ mod tests {
     #[test]
     fn the_largest_sides_do_not_overflow() {
         let format = FrameFormat::grey(65_535, 65_535, 32, 32);
-        assert!(format.native_frame(u32::MAX).is_some());
+        assert_eq!(format.native_frame(1).map(|frame| frame.offset), Some(65_535 * 65_535 * 4));
+        assert_eq!(format.native_frame(u32::MAX), None);
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub struct Attributes {
     pub equipment: Equipment,
     /// Table `instance`.
     pub instance: Instance,
-    /// What had to be made up.
+    /// What had to be made up, or could not be read.
     pub notes: Vec<Note>,
 }
 
@@ -222,6 +222,8 @@ pub enum Note {
     ShortenedPatientId,
     /// The Patient ID has bytes its character set has not.
     UnreadablePatientId,
+    /// A sequence contradicts itself; only the items before the mistake were read.
+    DamagedSequence(Tag),
 }
 
 impl fmt::Display for Note {
@@ -239,6 +241,9 @@ impl fmt::Display for Note {
             Self::SopClassUidOfCommand => f.write_str("SOP Class UID is missing, taken from the request"),
             Self::ShortenedPatientId => {
                 f.write_str("Patient ID is longer than 64 characters and was shortened")
+            }
+            Self::DamagedSequence(tag) => {
+                write!(f, "{} {tag} contradicts itself, only its beginning was read", dictionary::name(*tag))
             }
             Self::UnreadablePatientId => f.write_str("Patient ID is not in its Specific Character Set"),
         }
@@ -277,7 +282,7 @@ impl Attributes {
         affected_sop_instance: Option<&SopInstanceUid>,
     ) -> Result<Self, Error> {
         let set = &scan.data_set;
-        let mut notes = Vec::new();
+        let mut notes: Vec<Note> = scan.damaged.iter().copied().map(Note::DamagedSequence).collect();
         let sop_class_uid = match uid_of(set, tags::SOP_CLASS_UID)? {
             Some(uid) => uid,
             None => {

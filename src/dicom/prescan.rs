@@ -4,7 +4,8 @@
 //! No declared length is believed: it is compared with the bytes that are there before anything is read, and memory
 //! grows with the bytes read. Sequences are followed [`MAX_DEPTH`] deep. What the tree holds is bounded by
 //! [`Limits`]. Within that the walk is generous, because devices are not exact: the VR may be missing where it should
-//! stand and the reverse, delimiters may be missing at the end, lengths may be odd, Pixel Data need not come last.
+//! stand and the reverse, delimiters may be missing at the end, lengths may be odd, a sequence of
+//! known length may contradict itself inside, Pixel Data need not come last.
 
 use std::io::{self, Read, Seek};
 
@@ -16,6 +17,7 @@ use super::data_set::DataSet;
 use super::dictionary;
 pub use super::uid::Encoding;
 
+mod header;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -60,6 +62,8 @@ pub struct Scan {
     pub data_set: DataSet,
     /// Where the pixels are, if there are any.
     pub pixel_data: Option<PixelData>,
+    /// Sequences of defined length whose inside contradicts itself: they hold the items before the first mistake.
+    pub damaged: Vec<Tag>,
     /// Bytes of the data set, inflated if it was deflated.
     pub length: u64,
 }

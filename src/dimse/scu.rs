@@ -11,7 +11,7 @@ use std::time::Duration;
 use dicom_dictionary_std::{tags, uids};
 use tokio::io::AsyncRead;
 
-pub use self::association::{Association, IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
+pub use self::association::Association;
 pub use self::error::Error;
 use crate::dicom::ae_title::AeTitle;
 use crate::dicom::uid::{SopClassUid, SopInstanceUid, TransferSyntaxUid};

@@ -17,9 +17,10 @@ impl Person {
     /// From the value of a PN attribute, all component groups.
     pub fn of(value: &str) -> Person {
         let name = PersonName::parse(value);
-        let shown = name.display();
-        let name_or_none = if shown.is_empty() { "No name".to_owned() } else { shown };
-        Person { name: name_or_none, other: name.display_others().into_iter().next() }
+        match name.display() {
+            shown if shown.is_empty() => Person { name: "No name".to_owned(), other: None },
+            shown => Person { name: shown, other: name.display_others().into_iter().next() },
+        }
     }
 }
 
@@ -162,7 +163,7 @@ mod tests {
             person("Yamada, Tarou", Some("山田 太郎"))
         );
         assert_eq!(Person::of("=山田^太郎"), person("山田 太郎", None));
-        assert_eq!(Person::of("Doe^Jane^Mary^Dr."), person("Doe, Jane Mary Dr.", None));
+        assert_eq!(Person::of("Doe^Jane^Mary^Dr."), person("Doe, Dr. Jane Mary", None));
         assert_eq!(Person::of("^^"), person("No name", None));
         assert_eq!(physician("^^"), "");
     }

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use dicom_dictionary_std::{tags, uids};
+use filmroom::demo;
 use filmroom::dicom::uid::{SopClassUid, SopInstanceUid};
 use filmroom::dimse::command::{self, CommandSet};
 use filmroom::dimse::scu::{Association, Error, Parameters, Proposal, Response, StoreRequest, Timeouts};
@@ -187,6 +188,22 @@ async fn a_response_without_a_status_and_one_that_never_ends_are_errors() {
     let mut association = associate(endless.0, vec![Proposal::verification()]).await.expect("accepted");
     let err = association.echo().await.expect_err("no end");
     assert_eq!(err.to_string(), "the peer sent a response that does not end");
+}
+
+#[tokio::test]
+async fn the_demo_stores_as_many_instances_as_it_announces() {
+    let peer = StoreScp::start(&["--bit-preserving", "--max-pdu", "131072"]);
+    let called = "ANY-SCP".parse().expect("an AE title");
+
+    let summary = demo::fill(peer.address, &called).await.expect("stored");
+
+    let files: Vec<u64> = std::fs::read_dir(peer.folder.path())
+        .expect("a folder")
+        .map(|file| file.and_then(|file| file.metadata()).expect("a file").len())
+        .collect();
+    assert_eq!(files.len(), demo::count(), "each under a UID of its own");
+    assert_eq!(summary.instances, demo::count());
+    assert!(files.iter().sum::<u64>() > summary.bytes, "the data sets and what stands before them");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod support;
 
+mod codec_worker;
 mod db_connect;
 mod db_schema;
 mod dimse_hostile;

@@ -30,8 +30,8 @@ async fn eight_associations_with_100_mb_instances_stay_under_200_mb() {
         senders.push(tokio::spawn(async move {
             // The UID is the same length for all, so it can be written over.
             let uid = format!("1.2.3.1.1.{sender}");
-            let at = template.data_set.windows(9).position(|bytes| bytes == b"1.2.3.1.1").expect("its UID");
             let mut head = template.data_set[..4096].to_vec();
+            let at = String::from_utf8_lossy(&head).find("1.2.3.1.1").expect("its UID");
             head[at..at + uid.len()].copy_from_slice(uid.as_bytes());
             let mut peer = Peer::associate(to).await;
             let mut named = template.clone_head();

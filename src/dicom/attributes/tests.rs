@@ -10,7 +10,7 @@ fn element(tag: Tag, vr: VR, value: &str) -> Element {
 }
 
 fn scan(elements: impl IntoIterator<Item = Element>) -> Scan {
-    Scan { data_set: DataSet::of(elements), pixel_data: None, length: 0 }
+    Scan { data_set: DataSet::of(elements), pixel_data: None, damaged: Vec::new(), length: 0 }
 }
 
 /// The UIDs every instance has, except those of `without`.
@@ -219,6 +219,14 @@ fn texts_fit_their_columns_and_show_no_control_characters() {
     assert_eq!(found.study.patient_comments.chars().count(), 1024);
     assert_eq!(found.series.modality, "CT_1234567890123");
     assert_eq!(found.equipment.station_name, "CT\u{FFFD}1");
+}
+
+#[test]
+fn a_damaged_sequence_is_noted() {
+    let scan = Scan { damaged: vec![tags::REQUEST_ATTRIBUTES_SEQUENCE], ..scan(uids(&[])) };
+    let notes = Attributes::from_scan(&scan, None, None).unwrap().notes;
+    let sentence = "Request Attributes Sequence (0040,0275) contradicts itself, only its beginning was read";
+    assert_eq!(notes.iter().map(Note::to_string).collect::<Vec<_>>(), [sentence]);
 }
 
 #[test]

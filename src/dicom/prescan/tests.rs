@@ -304,18 +304,38 @@ fn lengths_that_lie_name_the_element_and_allocate_nothing() {
             );
         }
     }
-    let bytes = explicit(REQUEST, "SQ", &lying(Tag(0xFFFE, 0xE000), "\u{10}\0", 0, b""));
-    assert!(scanned(&bytes, EXPLICIT).is_err());
 }
 
 #[test]
 fn a_value_that_leaves_its_item_is_a_lie() {
-    let bytes = [explicit(REQUEST, "SQ", &item(&explicit(STEP_ID, "SH", b"S1")[..9])), vec![0; 100]].concat();
-    let error = scanned(&bytes, EXPLICIT).unwrap_err();
+    let cut = item(&explicit(STEP_ID, "SH", b"S1")[..9]);
+    let error = scanned(&open_sequence(REQUEST, "SQ", &cut), EXPLICIT).unwrap_err();
     assert_eq!(
         error.to_string(),
         "Scheduled Procedure Step ID (0040,0009) declares 2 bytes, but only 1 follow"
     );
+}
+
+#[test]
+fn a_sequence_of_known_length_that_contradicts_itself_costs_only_itself() {
+    let cut = item(&explicit(STEP_ID, "SH", b"S1")[..9]);
+    let too_long = lying(Tag(0xFFFE, 0xE000), "\u{10}\0", 0, b"");
+    let inner = item(&[explicit(REQUEST, "SQ", &cut), explicit(STEP_ID, "SH", b"S2")].concat());
+    for (content, tag) in [
+        (cut, tags::SOURCE_IMAGE_SEQUENCE),
+        (too_long, tags::SOURCE_IMAGE_SEQUENCE),
+        (b"no items".to_vec(), tags::SOURCE_IMAGE_SEQUENCE),
+        (inner, REQUEST),
+    ] {
+        let bytes = [explicit(tags::SOURCE_IMAGE_SEQUENCE, "SQ", &content), rows()].concat();
+        let scan = scanned(&bytes, EXPLICIT).unwrap();
+        assert_eq!(scan.damaged, [tag]);
+        assert_eq!(scan.data_set.integer(tags::ROWS), Some(512), "{content:x?}");
+        let item = scan.data_set.first_item(tags::SOURCE_IMAGE_SEQUENCE);
+        assert_eq!(item.and_then(|item| item.text(STEP_ID)).as_deref(), (tag == REQUEST).then_some("S2"));
+    }
+    let deep = explicit(tags::SOURCE_IMAGE_SEQUENCE, "SQ", &item(&nested(64)));
+    assert!(matches!(scanned(&deep, EXPLICIT), Err(Error::TooDeep { .. })), "nesting is no mere mistake");
 }
 
 #[test]

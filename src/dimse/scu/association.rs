@@ -22,12 +22,8 @@ use tokio::time::timeout;
 
 use super::error::refusal;
 use super::{Error, MAXIMUM_PRESENTATION_CONTEXTS, Parameters, Proposal, Timeouts};
+use crate::dicom::implementation::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
 use crate::dimse::command::{self, CommandSet};
-
-/// filmroom's Implementation Class UID (0002,0012), PS3.7 D.3.3.2.
-pub const IMPLEMENTATION_CLASS_UID: &str = "2.25.187998061401568682097113127411738513636";
-/// filmroom's Implementation Version Name (0002,0013), at most 16 characters.
-pub const IMPLEMENTATION_VERSION_NAME: &str = concat!("FILMROOM_", env!("CARGO_PKG_VERSION"));
 
 /// PS3.7 A.2.1, the only one there is.
 const APPLICATION_CONTEXT: &str = "1.2.840.10008.3.1.1.1";

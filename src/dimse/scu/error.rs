@@ -12,6 +12,7 @@ use dicom_ul::pdu::{
 use thiserror::Error;
 
 use super::MAXIMUM_PRESENTATION_CONTEXTS;
+use crate::dicom::sop_class;
 
 /// Why the peer did not do it. After all but [`Error::NotAccepted`] the association is over.
 #[derive(Debug, Error)]
@@ -41,7 +42,7 @@ pub enum Error {
     #[error("the peer accepted the association, but nothing of what was proposed: {0}")]
     NothingAccepted(String),
     /// The peer did not take this one of the proposed presentation contexts. The association goes on.
-    #[error("the peer does not take SOP class {abstract_syntax}{}: {reason}", in_syntax(.transfer_syntax))]
+    #[error("the peer does not take {}{}: {reason}", named(.abstract_syntax), in_syntax(.transfer_syntax))]
     NotAccepted {
         /// SOP Class UID.
         abstract_syntax: String,
@@ -76,6 +77,11 @@ pub enum Error {
     /// The data set to be sent cannot be read.
     #[error("cannot read the data set to send: {0}")]
     Source(io::Error),
+}
+
+fn named(sop_class_uid: &str) -> String {
+    let name = sop_class_uid.parse().ok().and_then(|uid| sop_class::name(&uid));
+    name.map_or_else(|| format!("SOP class {sop_class_uid}"), str::to_owned)
 }
 
 fn in_syntax(transfer_syntax: &Option<String>) -> String {
