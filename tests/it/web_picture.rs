@@ -38,7 +38,8 @@ fn clip() -> Instance {
 
 /// Fragments in Explicit VR Little Endian, as Pixel Data of undefined length.
 fn encapsulated(mut instance: Instance, transfer_syntax: &str, fragments: &[&[u8]]) -> Instance {
-    let at = instance.data_set.windows(4).rposition(|tag| tag == [0xE0, 0x7F, 0x10, 0x00]).expect("Pixel Data");
+    let at =
+        instance.data_set.windows(4).rposition(|tag| tag == [0xE0, 0x7F, 0x10, 0x00]).expect("Pixel Data");
     instance.data_set.truncate(at);
     instance.data_set.extend_from_slice(&[0xE0, 0x7F, 0x10, 0x00, b'O', b'B', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF]);
     instance.data_set.extend_from_slice(&[0xFE, 0xFF, 0x00, 0xE0, 0, 0, 0, 0]);
@@ -73,7 +74,8 @@ async fn a_frame_of_a_clip_is_that_frame_and_its_window_is_applied() {
     assert!(third.iter().all(|&grey| grey.abs_diff(110) <= 1), "{:?}", third.first());
     let (.., dark) = decoded(&body(&pacs, "/instances/1.2.3.1.1.1/frames/3.png?wc=200&ww=20").await);
     assert!(dark.iter().all(|&grey| grey == 0));
-    let (.., white) = decoded(&body(&pacs, "/instances/1.2.3.1.1.1/frames/3.png?wc=200&ww=20&invert=1").await);
+    let (.., white) =
+        decoded(&body(&pacs, "/instances/1.2.3.1.1.1/frames/3.png?wc=200&ww=20&invert=1").await);
     assert!(white.iter().all(|&grey| grey == 255));
     assert_eq!(pacs.get("/instances/1.2.3.1.1.1/frames/5.png").await.status(), StatusCode::NOT_FOUND);
     assert_eq!(pacs.get("/instances/1.2.3.1.1.1/frames/0.png").await.status(), StatusCode::NOT_FOUND);
@@ -137,7 +139,8 @@ async fn a_view_that_makes_no_sense_is_refused_in_words() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_decoded_has_a_tile_and_a_sentence_and_costs_nothing_else() {
     let pacs = TestServer::start().await;
-    let damaged = encapsulated(slice(1, 1, 1, 1).build(), uids::JPEG_BASELINE8_BIT, &[&[0xFF, 0xD8, 0xFF, 0xE0, 1, 2]]);
+    let damaged =
+        encapsulated(slice(1, 1, 1, 1).build(), uids::JPEG_BASELINE8_BIT, &[&[0xFF, 0xD8, 0xFF, 0xE0, 1, 2]]);
     let fine = slice(1, 1, 1, 2).build();
     let answers = pacs.store_all(&[damaged, fine]).await;
     assert!(answers.iter().all(crate::support::Answer::is_success), "{answers:?}");
@@ -181,7 +184,8 @@ async fn a_video_and_a_document_are_stood_for_by_a_sign() {
 }
 
 fn without_pixels(mut instance: Instance) -> Instance {
-    let at = instance.data_set.windows(4).rposition(|tag| tag == [0xE0, 0x7F, 0x10, 0x00]).expect("Pixel Data");
+    let at =
+        instance.data_set.windows(4).rposition(|tag| tag == [0xE0, 0x7F, 0x10, 0x00]).expect("Pixel Data");
     instance.data_set.truncate(at);
     instance
 }

@@ -93,8 +93,10 @@ async fn windows_inversion_and_size_are_addresses_that_keep_the_rest() {
 async fn the_corners_edges_and_ruler_come_from_the_image() {
     let pacs = three_slices().await;
     let page = pacs.page("/studies/1.2.3.1/viewer").await;
-    let edges: Vec<String> =
-        ["left", "right", "top", "bottom"].iter().map(|edge| text(&page, &format!("[data-edge={edge}]"))).collect();
+    let edges: Vec<String> = ["left", "right", "top", "bottom"]
+        .iter()
+        .map(|edge| text(&page, &format!("[data-edge={edge}]")))
+        .collect();
     assert_eq!(edges, ["R", "L", "A", "P"]);
     assert!(text(&page, ".corner-top-left").starts_with("Doe, Jane1"));
     assert_eq!(text(&page, ".corner-top-right p"), "Practice <b>at</b> the Park", "hostile text stays text");
@@ -142,7 +144,8 @@ async fn the_script_gets_the_same_order_and_the_same_words() {
     let pacs = three_slices().await;
     let stack: serde_json::Value =
         pacs.get("/studies/1.2.3.1/viewer/stack.json?series=1.2.3.1.1").await.json().await.expect("JSON");
-    let uids: Vec<&str> = stack.as_array().expect("a list").iter().filter_map(|entry| entry["uid"].as_str()).collect();
+    let uids: Vec<&str> =
+        stack.as_array().expect("a list").iter().filter_map(|entry| entry["uid"].as_str()).collect();
     assert_eq!(uids, ["1.2.3.1.1.1", "1.2.3.1.1.2", "1.2.3.1.1.3"]);
     let caption: serde_json::Value =
         pacs.get("/instances/1.2.3.1.1.2/frames/1/caption.json").await.json().await.expect("JSON");
