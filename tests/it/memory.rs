@@ -37,12 +37,16 @@ async fn eight_associations_with_100_mb_instances_stay_under_200_mb() {
             let mut named = template.clone_head();
             named.sop_instance_uid = uid;
             peer.send(&fragments(1, true, &store_command(&named).encode(), 16_000)).await;
-            let pieces = std::iter::once(head.as_slice()).chain(template.data_set[4096..].chunks(120_000));
-            let mut pieces = pieces.peekable();
-            while let Some(piece) = pieces.next() {
-                let mut pdu = fragments(1, false, piece, piece.len());
-                if pieces.peek().is_some() {
-                    pdu[11] = 0;
+            let length = template.data_set.len();
+            for start in (0..length).step_by(120_000) {
+                let end = (start + 120_000).min(length);
+                let mut piece = template.data_set[start..end].to_vec();
+                if start == 0 {
+                    piece[..head.len()].copy_from_slice(&head);
+                }
+                let mut pdu = fragments(1, false, &piece, piece.len());
+                if end < length {
+                    pdu[11] = 0; // not the last one
                 }
                 assert!(peer.send(&pdu).await);
             }
