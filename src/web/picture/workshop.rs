@@ -255,7 +255,7 @@ impl Problem {
     fn no_pixels(kind: Kind) -> Problem {
         let sentence = match kind {
             Kind::Image => "This image has no pixel data.".to_owned(),
-            kind => format!("This is no image: {}.", kind.label().to_lowercase()),
+            kind => format!("This is not an image ({}).", kind.label()),
         };
         let sign = if kind == Kind::Image { Sign::Broken } else { sign_of(kind) };
         Problem { sentence, sign }
