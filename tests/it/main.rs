@@ -15,4 +15,6 @@ mod pydicom_files;
 mod start_up;
 mod web_access;
 mod web_peer;
+mod web_picture;
 mod web_study;
+mod web_viewer;
