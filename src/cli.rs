@@ -1,1 +1,269 @@
-//! cli
+//! The command line: `serve`, `demo`, `peer`.
+//!
+//! Exit codes: 0 done, 1 it did not work, 2 the settings are wrong.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+use crate::config::{Config, Settings};
+use crate::db::{self, DatabaseUrl};
+use crate::dicom::ae_title::AeTitle;
+use crate::dimse::access::UnknownPeers;
+use crate::private_server::{self, PrivateServer};
+use crate::server::Server;
+
+/// A PACS in one executable.
+#[derive(Debug, Parser)]
+#[command(name = "filmroom", version, about, max_term_width = 100)]
+struct Line {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server: DICOM, index, pages.
+    Serve(Settings),
+    /// Run a server on this machine alone, filled with synthetic studies.
+    Demo {
+        #[command(flatten)]
+        settings: DemoSettings,
+    },
+    /// Remote AEs that may call.
+    Peer {
+        #[command(flatten)]
+        settings: Settings,
+        #[command(subcommand)]
+        command: PeerCommand,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct DemoSettings {
+    /// Folder for the files of the demo.
+    #[arg(long, env = "FILMROOM_DATA_DIR", default_value = "demo-data", value_name = "FOLDER")]
+    data_dir: std::path::PathBuf,
+    /// Address and port for DICOM.
+    #[arg(long, env = "FILMROOM_DICOM_LISTEN", default_value = "127.0.0.1:11112", value_name = "ADDRESS:PORT")]
+    dicom_listen: String,
+    /// Address and port for the pages.
+    #[arg(long, env = "FILMROOM_HTTP_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
+    http_listen: String,
+}
+
+#[derive(Debug, Subcommand)]
+enum PeerCommand {
+    /// Make an AE known.
+    Add {
+        /// Its AE title.
+        ae_title: String,
+        /// Name or IP address it calls from; without it, any.
+        #[arg(long, default_value = "")]
+        host: String,
+        /// Port it listens on, if it does.
+        #[arg(long)]
+        port: Option<u16>,
+        /// Only C-ECHO: its C-STORE is refused.
+        #[arg(long)]
+        no_store: bool,
+        /// What it is, for people.
+        #[arg(long, default_value = "")]
+        description: String,
+    },
+    /// Show the known AEs.
+    List,
+    /// Forget an AE.
+    Remove {
+        /// Its AE title.
+        ae_title: String,
+    },
+}
+
+/// Runs the command that the arguments name.
+pub fn main() -> ExitCode {
+    let line = Line::parse();
+    log_to_stderr();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .worker_threads(std::thread::available_parallelism().map_or(4, |n| n.get()).clamp(4, 16))
+        .max_blocking_threads(64)
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(err) => {
+            eprintln!("filmroom: cannot start: {err}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(async {
+        match line.command {
+            Command::Serve(settings) => serve(settings.check()?).await,
+            Command::Demo { settings } => demo(settings).await,
+            Command::Peer { settings, command } => peer(&settings, command).await,
+        }
+    });
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => {
+            let wrong_settings = err.is::<crate::config::Mistakes>();
+            for line in format!("{err:#}").lines() {
+                eprintln!("filmroom: {line}");
+            }
+            ExitCode::from(if wrong_settings { 2 } else { 1 })
+        }
+    }
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let stop = stop_signal()?;
+    let server = Server::build(config).await?;
+    tracing::info!(
+        dicom = %server.dicom_address(),
+        http = %server.http_address(),
+        "filmroom {} is ready: pages at http://{}/",
+        env!("CARGO_PKG_VERSION"),
+        server.http_address()
+    );
+    server.run(stop).await
+}
+
+async fn demo(settings: DemoSettings) -> anyhow::Result<()> {
+    let line = Line::try_parse_from([
+        "filmroom",
+        "serve",
+        "--dicom-listen",
+        &settings.dicom_listen,
+        "--http-listen",
+        &settings.http_listen,
+        "--unknown-peers",
+        UnknownPeers::Store.as_str(),
+    ])?;
+    let Command::Serve(mut serve) = line.command else {
+        anyhow::bail!("the demo has no settings to serve with");
+    };
+    // Whatever the environment says of another database, the demo keeps to its own.
+    serve.database_url = None;
+    serve.database_url_file = None;
+    serve.data_dir = settings.data_dir;
+    let config = serve.check()?;
+    let ae_title = config.ae_title.clone();
+    let stop = stop_signal()?;
+    let server = Server::build(config).await?;
+    let (dicom, http) = (server.dicom_address(), server.http_address());
+    let running = tokio::spawn(server.run(stop));
+    let summary = crate::demo::fill(dicom, &ae_title).await.context("cannot store the studies of the demo")?;
+    println!();
+    println!("{summary}");
+    println!();
+    println!("  pages       http://{http}/");
+    println!("  DICOM       {ae_title} at {} port {}", dicom.ip(), dicom.port());
+    println!("  try         storescu -aec {ae_title} {} {} FILE.dcm", dicom.ip(), dicom.port());
+    println!("  stop        Ctrl-C");
+    println!();
+    running.await?
+}
+
+async fn peer(settings: &Settings, command: PeerCommand) -> anyhow::Result<()> {
+    let config = settings.check()?;
+    let access = DatabaseAccess::open(&config).await?;
+    let result = peer_command(&access.url, command).await;
+    access.close().await;
+    result
+}
+
+async fn peer_command(url: &DatabaseUrl, command: PeerCommand) -> anyhow::Result<()> {
+    db::schema::prepare(url).await?;
+    let pool = db::connect(url).await?;
+    let mut conn = db::acquire(&pool).await?;
+    match command {
+        PeerCommand::Add { ae_title, host, port, no_store, description } => {
+            let ae_title: AeTitle = ae_title.parse()?;
+            let details = db::peer::PeerDetails { ae_title, host, port, may_store: !no_store, description };
+            match db::peer::add(&mut conn, &details).await {
+                Ok(()) => println!("{} is a peer now", details.ae_title),
+                Err(err) if db::is_duplicate(&err) => {
+                    anyhow::bail!("{} is a peer already: remove it first to change it", details.ae_title)
+                }
+                Err(err) => return Err(db::Error::from(err).into()),
+            }
+        }
+        PeerCommand::List => {
+            let peers = db::peer::list(&mut conn).await.map_err(db::Error::from)?;
+            if peers.is_empty() {
+                println!("there are no peers");
+            }
+            for peer in peers {
+                let host = if peer.host.is_empty() { "any address" } else { &peer.host };
+                let port = peer.port.map_or_else(|| "-".into(), |port| port.to_string());
+                let may = if peer.may_store { "echo, store" } else { "echo" };
+                println!("{:<16}  {:<24}  {:<5}  {:<11}  {}", peer.ae_title.as_str(), host, port, may, peer.description);
+            }
+        }
+        PeerCommand::Remove { ae_title } => {
+            let ae_title: AeTitle = ae_title.parse()?;
+            let peer = db::peer::by_ae_title(&mut conn, &ae_title).await.map_err(db::Error::from)?;
+            let Some(peer) = peer else { anyhow::bail!("{ae_title} is no peer") };
+            db::peer::remove(&mut conn, peer.peer_key).await.map_err(db::Error::from)?;
+            println!("{ae_title} is no peer any more");
+        }
+    }
+    drop(conn);
+    pool.close().await.map_err(db::Error::from)?;
+    Ok(())
+}
+
+/// The database of the settings: an existing one, or the private one, started for as long as this lives. Where the
+/// server runs already, its private database is used as it is.
+struct DatabaseAccess {
+    url: DatabaseUrl,
+    private: Option<PrivateServer>,
+}
+
+impl DatabaseAccess {
+    async fn open(config: &Config) -> anyhow::Result<DatabaseAccess> {
+        match &config.database {
+            Some(url) => Ok(DatabaseAccess { url: url.clone(), private: None }),
+            None => {
+                let private = private_server::start(&config.data_dir).await?;
+                Ok(DatabaseAccess { url: private.url(), private: Some(private) })
+            }
+        }
+    }
+
+    async fn close(self) {
+        if let Some(private) = self.private {
+            private.stop().await;
+        }
+    }
+}
+
+/// Completes at SIGTERM or SIGINT.
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut term = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut int = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    Ok(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+    })
+}
+
+/// Logs for an operator: words on a terminal, JSON lines elsewhere. `FILMROOM_LOG` filters them.
+fn log_to_stderr() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_env("FILMROOM_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("info,dicom_ul=warn,dicom_object=warn,dicom_parser=warn"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if std::io::stderr().is_terminal() {
+        builder.with_target(false).init();
+    } else {
+        builder.json().init();
+    }
+}

@@ -1,1 +1,235 @@
-//! config
+//! Everything that is set before the program starts. Each setting is a flag and an environment variable; all
+//! mistakes are reported together.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::db::DatabaseUrl;
+use crate::dicom::ae_title::AeTitle;
+use crate::dimse::Timeouts;
+use crate::dimse::access::UnknownPeers;
+
+/// How to run the server. Defaults stand in [`Settings`].
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// An existing database; without one the server starts a private one in the data folder.
+    pub database: Option<DatabaseUrl>,
+    /// Files, and the private database.
+    pub data_dir: PathBuf,
+    /// What modalities must call us.
+    pub ae_title: AeTitle,
+    /// Where modalities connect.
+    pub dicom_listen: SocketAddr,
+    /// Where browsers connect.
+    pub http_listen: SocketAddr,
+    /// What happens to callers that are not peers.
+    pub unknown_peers: UnknownPeers,
+    /// Associations at a time.
+    pub max_associations: usize,
+    /// How long DICOM peers may take.
+    pub timeouts: Timeouts,
+    /// The executable whose children decode frames: this one.
+    pub decode_worker: PathBuf,
+}
+
+/// The settings as they are typed, before they mean anything.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Settings {
+    /// An existing MySQL 8.0 or later or MariaDB 10.6 or later: mysql://user:password@host:3306/database. Without
+    /// it filmroom runs a private server in the data folder.
+    #[arg(long, env = "FILMROOM_DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    pub database_url: Option<String>,
+    /// A file that holds the database URL, for secrets that may not stand in the environment.
+    #[arg(long, env = "FILMROOM_DATABASE_URL_FILE", value_name = "FILE")]
+    pub database_url_file: Option<PathBuf>,
+    /// Folder for the files of the archive.
+    #[arg(long, env = "FILMROOM_DATA_DIR", default_value = "filmroom-data", value_name = "FOLDER")]
+    pub data_dir: PathBuf,
+    /// Our AE title, which modalities must call.
+    #[arg(long, env = "FILMROOM_AE_TITLE", default_value = "FILMROOM", value_name = "TITLE")]
+    pub ae_title: String,
+    /// Address and port for DICOM.
+    #[arg(long, env = "FILMROOM_DICOM_LISTEN", default_value = "0.0.0.0:11112", value_name = "ADDRESS:PORT")]
+    pub dicom_listen: String,
+    /// Address and port for the pages. Until there is sign-in this must be a loopback address.
+    #[arg(long, env = "FILMROOM_HTTP_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
+    pub http_listen: String,
+    /// What callers that are not peers get: ask (their C-ECHO is answered, the rest waits for you on the peers
+    /// page), store (their C-STORE is accepted too) or deny.
+    #[arg(long, env = "FILMROOM_UNKNOWN_PEERS", default_value = "ask", value_name = "ask|store|deny")]
+    pub unknown_peers: String,
+    /// Associations at a time; more are told to try again.
+    #[arg(long, env = "FILMROOM_MAX_ASSOCIATIONS", default_value = "64", value_name = "COUNT")]
+    pub max_associations: String,
+    /// Seconds for an association request to arrive.
+    #[arg(long, env = "FILMROOM_ASSOCIATION_TIMEOUT", default_value = "30", value_name = "SECONDS")]
+    pub association_timeout: String,
+    /// Seconds for a message to arrive, to which one is added for each 16 KiB of it that have come.
+    #[arg(long, env = "FILMROOM_MESSAGE_TIMEOUT", default_value = "60", value_name = "SECONDS")]
+    pub message_timeout: String,
+    /// Seconds an association may be silent.
+    #[arg(long, env = "FILMROOM_IDLE_TIMEOUT", default_value = "300", value_name = "SECONDS")]
+    pub idle_timeout: String,
+}
+
+/// All that is wrong with the settings, a sentence each.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct Mistakes(pub Vec<String>);
+
+impl Settings {
+    /// What the settings mean, or everything that is wrong with them.
+    pub fn check(&self) -> Result<Config, Mistakes> {
+        let mut mistakes = Vec::new();
+        let database = self.database(&mut mistakes);
+        let ae_title = keep(&mut mistakes, "--ae-title", self.ae_title.parse::<AeTitle>());
+        let dicom_listen = keep(&mut mistakes, "--dicom-listen", address(&self.dicom_listen));
+        let http_listen = keep(&mut mistakes, "--http-listen", address(&self.http_listen).and_then(loopback));
+        let unknown_peers = keep(&mut mistakes, "--unknown-peers", self.unknown_peers.parse::<UnknownPeers>());
+        let max_associations = keep(&mut mistakes, "--max-associations", number(&self.max_associations, 1, 1000));
+        let association =
+            keep(&mut mistakes, "--association-timeout", number(&self.association_timeout, 1, 3600));
+        let message = keep(&mut mistakes, "--message-timeout", number(&self.message_timeout, 1, 86_400));
+        let idle = keep(&mut mistakes, "--idle-timeout", number(&self.idle_timeout, 1, 86_400));
+        if self.data_dir.as_os_str().is_empty() {
+            mistakes.push("--data-dir must name a folder".into());
+        }
+        let decode_worker = keep(&mut mistakes, "this executable", std::env::current_exe());
+        match (
+            database,
+            ae_title,
+            dicom_listen,
+            http_listen,
+            unknown_peers,
+            max_associations,
+            (association, message, idle),
+            decode_worker,
+        ) {
+            (
+                Ok(database),
+                Some(ae_title),
+                Some(dicom_listen),
+                Some(http_listen),
+                Some(unknown_peers),
+                Some(max_associations),
+                (Some(association), Some(message), Some(idle)),
+                Some(decode_worker),
+            ) if mistakes.is_empty() => Ok(Config {
+                database,
+                data_dir: self.data_dir.clone(),
+                ae_title,
+                dicom_listen,
+                http_listen,
+                unknown_peers,
+                max_associations: usize::try_from(max_associations).unwrap_or(usize::MAX),
+                timeouts: Timeouts {
+                    association: Duration::from_secs(association),
+                    message: Duration::from_secs(message),
+                    idle: Duration::from_secs(idle),
+                },
+                decode_worker,
+            }),
+            _ => Err(Mistakes(mistakes)),
+        }
+    }
+
+    /// The database alone, for commands that need nothing else.
+    pub fn database(&self, mistakes: &mut Vec<String>) -> Result<Option<DatabaseUrl>, ()> {
+        let text = match (&self.database_url, &self.database_url_file) {
+            (Some(_), Some(_)) => {
+                mistakes.push("give --database-url or --database-url-file, not both".into());
+                return Err(());
+            }
+            (Some(url), None) => url.clone(),
+            (None, Some(file)) => match std::fs::read_to_string(file) {
+                Ok(text) => text.trim().to_owned(),
+                Err(err) => {
+                    mistakes.push(format!("--database-url-file: cannot read {}: {err}", file.display()));
+                    return Err(());
+                }
+            },
+            (None, None) => return Ok(None),
+        };
+        keep(mistakes, "--database-url", text.parse::<DatabaseUrl>()).map(Some).ok_or(())
+    }
+}
+
+fn keep<T, E: std::fmt::Display>(
+    mistakes: &mut Vec<String>,
+    name: &str,
+    result: Result<T, E>,
+) -> Option<T> {
+    result.map_err(|err| mistakes.push(format!("{name}: {err}"))).ok()
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| format!("{text:?} is not an address and a port, such as 127.0.0.1:8080 or [::1]:8080"))
+}
+
+fn loopback(address: SocketAddr) -> Result<SocketAddr, String> {
+    if address.ip().to_canonical().is_loopback() {
+        return Ok(address);
+    }
+    Err(format!(
+        "{address} can be reached from other machines, and there is no sign-in yet: use 127.0.0.1:{}, and a \
+         tunnel such as ssh -L for another machine",
+        address.port()
+    ))
+}
+
+fn number(text: &str, least: u64, most: u64) -> Result<u64, String> {
+    match text.parse::<u64>() {
+        Ok(number) if (least..=most).contains(&number) => Ok(number),
+        _ => Err(format!("must be a number from {least} to {most}, not {text:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        settings: Settings,
+    }
+
+    fn check(arguments: &[&str]) -> Result<Config, Mistakes> {
+        let line = Line::parse_from(std::iter::once(&"filmroom").chain(arguments));
+        line.settings.check()
+    }
+
+    #[test]
+    fn the_defaults_are_good() {
+        let config = check(&[]).unwrap();
+        assert_eq!(config.ae_title.as_str(), "FILMROOM");
+        assert_eq!(config.dicom_listen.port(), 11112);
+        assert!(config.database.is_none());
+    }
+
+    #[test]
+    fn all_mistakes_are_reported_together() {
+        let mistakes = check(&[
+            "--ae-title",
+            "much too long for a title",
+            "--dicom-listen",
+            "here",
+            "--idle-timeout",
+            "0",
+            "--unknown-peers",
+            "maybe",
+        ])
+        .unwrap_err();
+        assert_eq!(mistakes.0.len(), 4, "{mistakes}");
+    }
+
+    #[test]
+    fn http_on_another_address_than_loopback_is_refused_with_the_reason() {
+        let mistakes = check(&["--http-listen", "0.0.0.0:8080"]).unwrap_err();
+        assert!(mistakes.0[0].contains("no sign-in yet"), "{mistakes}");
+        assert!(check(&["--http-listen", "[::1]:8080"]).is_ok());
+    }
+}

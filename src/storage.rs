@@ -1,1 +1,190 @@
-//! storage
+//! Files of the archive: a temporary file while an instance arrives, then a final path that is never reused.
+//!
+//! ```text
+//! <data-dir>/incoming/<id>.part            being received; swept at start-up
+//! <data-dir>/archive/<day>/<xx>/<id>.dcm   stored: Part 10, group 0002 ours, data set as received
+//! ```
+//! `<id>` is 128 random bits of our own, `<day>` the UTC day of receipt and `<xx>` a byte of a hash of the Study
+//! Instance UID, so that instances of one study that arrive together share a directory and its fsync. No received
+//! text is ever part of a path.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+/// The folder that holds every instance.
+#[derive(Debug, Clone)]
+pub struct Storage {
+    root: PathBuf,
+}
+
+/// A file that is being written and has no final name yet. Dropping it removes it.
+#[derive(Debug)]
+pub struct Incoming {
+    file: File,
+    path: PathBuf,
+    id: String,
+    placed: bool,
+}
+
+/// Where a stored file is: relative to the data folder, as the `path` columns hold it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredPath(String);
+
+impl StoredPath {
+    /// The text that goes into the `path` columns.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Storage {
+    /// Opens the folder, making what is missing, and removes what was being received when the program last ended.
+    /// Returns how many unfinished files were removed.
+    pub fn open(data_dir: &Path) -> io::Result<(Storage, usize)> {
+        let storage = Storage { root: data_dir.to_owned() };
+        make_dir(&storage.root)?;
+        make_dir(&storage.root.join("archive"))?;
+        make_dir(&storage.incoming())?;
+        // A folder that cannot be written must be found now, not at the first instance.
+        storage.begin()?;
+        let mut swept = 0;
+        for entry in fs::read_dir(storage.incoming())? {
+            fs::remove_file(entry?.path())?;
+            swept += 1;
+        }
+        Ok((storage, swept))
+    }
+
+    /// Starts a new file.
+    pub fn begin(&self) -> io::Result<Incoming> {
+        let id = random_id()?;
+        let path = self.incoming().join(format!("{id}.part"));
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o640).open(&path)?;
+        Ok(Incoming { file, path, id, placed: false })
+    }
+
+    /// Gives a complete file its final name and makes file and directory entry durable, in that order.
+    /// After an error nothing is left under the final name.
+    pub fn commit(
+        &self,
+        mut incoming: Incoming,
+        day: chrono::NaiveDate,
+        study_instance_uid: &str,
+    ) -> io::Result<StoredPath> {
+        incoming.file.sync_all()?;
+        let relative = format!("archive/{day}/{}", shard(study_instance_uid));
+        let directory = self.root.join(&relative);
+        self.make_durable_dirs(&directory)?;
+        let relative = format!("{relative}/{}.dcm", incoming.id);
+        let target = self.root.join(&relative);
+        fs::rename(&incoming.path, &target)?;
+        incoming.placed = true;
+        if let Err(err) = sync_dir(&directory) {
+            // The entry may or may not be on disk: nothing refers to it, so take it away again.
+            fs::remove_file(&target)?;
+            return Err(err);
+        }
+        Ok(StoredPath(relative))
+    }
+
+    /// Opens a stored file for reading, by the text of its `path` column.
+    pub fn read(&self, path: &str) -> io::Result<File> {
+        File::open(self.root.join(path))
+    }
+
+    /// Removes a stored file that no row refers to.
+    pub fn remove(&self, path: &str) -> io::Result<()> {
+        fs::remove_file(self.root.join(path))
+    }
+
+    /// Bytes that an ordinary user may still write on the disk of the data folder.
+    pub fn free_bytes(&self) -> io::Result<u64> {
+        Ok(self.statvfs()?.0)
+    }
+
+    /// Size in bytes of the disk of the data folder.
+    pub fn total_bytes(&self) -> io::Result<u64> {
+        Ok(self.statvfs()?.1)
+    }
+
+    /// The data folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn statvfs(&self) -> io::Result<(u64, u64)> {
+        use std::os::unix::ffi::OsStrExt;
+        let path = std::ffi::CString::new(self.root.as_os_str().as_bytes())?;
+        let mut stat = std::mem::MaybeUninit::<libc::statvfs>::zeroed();
+        // SAFETY: `path` is a NUL-terminated string and `stat` is a writable statvfs that outlive the call.
+        let result = unsafe { libc::statvfs(path.as_ptr(), stat.as_mut_ptr()) };
+        if result != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: statvfs returned 0, so it filled the structure, which was zeroed before in any case.
+        let stat = unsafe { stat.assume_init() };
+        Ok((stat.f_bavail * stat.f_frsize, stat.f_blocks * stat.f_frsize))
+    }
+
+    fn incoming(&self) -> PathBuf {
+        self.root.join("incoming")
+    }
+
+    fn make_durable_dirs(&self, directory: &Path) -> io::Result<()> {
+        if directory.is_dir() {
+            return Ok(());
+        }
+        let day = directory.parent().unwrap_or(&self.root);
+        let archive = self.root.join("archive");
+        make_dir(day)?;
+        sync_dir(&archive)?;
+        make_dir(directory)?;
+        sync_dir(day)
+    }
+}
+
+impl Incoming {
+    /// The open file, positioned at its end while it is written.
+    pub fn file(&mut self) -> &mut File {
+        &mut self.file
+    }
+
+    /// Appends bytes.
+    pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        if !self.placed
+            && let Err(err) = fs::remove_file(&self.path)
+        {
+            // The next start sweeps it.
+            tracing::warn!(path = %self.path.display(), %err, "cannot remove an unfinished file");
+        }
+    }
+}
+
+fn shard(study_instance_uid: &str) -> String {
+    let hash = Sha256::digest(study_instance_uid.as_bytes());
+    hex::encode(&hash[..1])
+}
+
+fn random_id() -> io::Result<String> {
+    let mut bytes = [0u8; 16];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(hex::encode(bytes))
+}
+
+fn make_dir(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o750).create(path)
+}
+
+fn sync_dir(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}

@@ -1,1 +1,268 @@
-//! query
+//! What is looked for: keys and how each matches, PS3.4 C.2.2.2, with an order and a page.
+//!
+//! The study list's form becomes a [`Query`] (`web::filters`), as a C-FIND identifier and a QIDO-RS address can.
+//! `db::matching` turns it into SQL. Values are parsed here once and not looked at again.
+
+use chrono::NaiveDate;
+
+use super::value;
+
+/// Which studies, in which order, and which page of them. A study matches when every word and every key does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Query {
+    /// Words of which each is in the patient's name, in the Patient ID or in the Accession Number.
+    pub words: Vec<Word>,
+    /// Attributes and what they are to match.
+    pub keys: Vec<Key>,
+    /// The order.
+    pub sort: Sort,
+    /// The part of the matches that is wanted.
+    pub page: Page,
+}
+
+/// An attribute and what it is to match.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// Which attribute.
+    pub attribute: Attribute,
+    /// What it is to match.
+    pub matching: Matching,
+}
+
+/// The keys of the patient and study levels, PS3.4 C.6.2.1, as far as the index has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attribute {
+    /// (0010,0010)
+    PatientName,
+    /// (0010,0020)
+    PatientId,
+    /// (0010,0030)
+    PatientBirthDate,
+    /// (0010,0040)
+    PatientSex,
+    /// (0020,000D)
+    StudyInstanceUid,
+    /// (0008,0020)
+    StudyDate,
+    /// (0008,0050)
+    AccessionNumber,
+    /// (0020,0010)
+    StudyId,
+    /// (0008,1030)
+    StudyDescription,
+    /// (0008,0090)
+    ReferringPhysicianName,
+    /// (0008,0061)
+    ModalitiesInStudy,
+    /// (0008,0080)
+    InstitutionName,
+}
+
+/// How the values of an attribute are written, as far as matching depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// VR PN.
+    PersonName,
+    /// VR DA.
+    Date,
+    /// VR UI.
+    Uid,
+    /// VR CS, LO, SH.
+    Text,
+}
+
+/// How a key matches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Matching {
+    /// C.2.2.2.3: anything does.
+    Universal,
+    /// C.2.2.2.1: this value.
+    SingleValue(String),
+    /// C.2.2.2.2: one of these UIDs.
+    ListOfUid(Vec<String>),
+    /// C.2.2.2.4: `*` stands for any characters, `?` for one.
+    WildCard(String),
+    /// C.2.2.2.5: a date from the first to the second, both included; without one, open on that side.
+    Range(Option<NaiveDate>, Option<NaiveDate>),
+    /// C.2.2.2.8: one of these values.
+    MultipleValue(Vec<String>),
+    /// Not in the standard: the value contains this, whatever the case; `*` and `?` as above.
+    Contains(String),
+    /// Person names, each word somewhere in any component group, folded. What C.2.2.2.1 leaves to us as fuzzy
+    /// semantic matching.
+    Words(Vec<Word>),
+}
+
+/// One word as it was typed, without blanks around it and never empty. May hold the wild cards `*` and `?`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Word(String);
+
+impl Word {
+    /// At most this many are looked at: each costs a comparison per row.
+    const MOST: usize = 8;
+
+    /// The words of `text`, the first eight.
+    pub fn all(text: &str) -> Vec<Word> {
+        text.split(|c: char| c.is_whitespace() || matches!(c, ',' | '^' | '='))
+            .filter(|word| !word.is_empty())
+            .take(Word::MOST)
+            .map(|word| Word(word.chars().take(64).collect()))
+            .collect()
+    }
+
+    /// The word.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The order of the matches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sort {
+    /// By what.
+    pub by: SortKey,
+    /// Which way.
+    pub direction: Direction,
+}
+
+/// What can be sorted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SortKey {
+    /// Patient's name, folded.
+    PatientName,
+    /// Patient's birth date.
+    PatientBirthDate,
+    /// Study date and time.
+    StudyDate,
+    /// Modalities in the study.
+    Modality,
+    /// Study description.
+    StudyDescription,
+    /// Referring physician's name.
+    ReferringPhysicianName,
+    /// Accession number.
+    AccessionNumber,
+    /// Number of study related instances.
+    Instances,
+}
+
+/// Which way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Smallest, earliest, A first.
+    Ascending,
+    /// Largest, latest, Z first.
+    Descending,
+}
+
+/// A part of the matches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    /// From 1.
+    pub number: u64,
+    /// Matches on a page.
+    pub size: u64,
+    /// The newest study that page 1 counted, by our own number: what arrives while a person turns pages does not
+    /// push studies from one page to the next.
+    pub as_of: Option<u64>,
+}
+
+impl Attribute {
+    /// How its values are written.
+    pub fn kind(self) -> Kind {
+        match self {
+            Attribute::PatientName | Attribute::ReferringPhysicianName => Kind::PersonName,
+            Attribute::PatientBirthDate | Attribute::StudyDate => Kind::Date,
+            Attribute::StudyInstanceUid => Kind::Uid,
+            Attribute::PatientId
+            | Attribute::PatientSex
+            | Attribute::AccessionNumber
+            | Attribute::StudyId
+            | Attribute::StudyDescription
+            | Attribute::ModalitiesInStudy
+            | Attribute::InstitutionName => Kind::Text,
+        }
+    }
+}
+
+impl Matching {
+    /// What the standard makes of the value of a key, by the kind of its attribute. `None` where a date is none.
+    pub fn of(kind: Kind, text: &str) -> Option<Matching> {
+        let text = text.trim_matches(['\0', ' ']);
+        if text.is_empty() {
+            return Some(Matching::Universal);
+        }
+        match kind {
+            Kind::Uid if text.contains('\\') => {
+                Some(Matching::ListOfUid(text.split('\\').map(|uid| uid.trim().to_owned()).collect()))
+            }
+            Kind::Uid => Some(Matching::SingleValue(text.to_owned())),
+            Kind::Date => Matching::of_date(text),
+            Kind::PersonName | Kind::Text if text.chars().all(|c| c == '*') => Some(Matching::Universal),
+            Kind::PersonName | Kind::Text if text.contains(['*', '?']) => {
+                Some(Matching::WildCard(text.to_owned()))
+            }
+            Kind::PersonName | Kind::Text => Some(Matching::SingleValue(text.to_owned())),
+        }
+    }
+
+    /// `20260101`, `20260101-`, `-20260131`, `20260101-20260131`.
+    fn of_date(text: &str) -> Option<Matching> {
+        let bound = |text: &str| match text.trim() {
+            "" => Some(None),
+            text => value::date(text).map(Some),
+        };
+        match text.split_once('-') {
+            Some((from, to)) => Some(Matching::Range(bound(from)?, bound(to)?)),
+            None => value::date(text).map(|date| Matching::Range(Some(date), Some(date))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn day(day: u32) -> Option<NaiveDate> {
+        NaiveDate::from_ymd_opt(2026, 1, day)
+    }
+
+    #[test]
+    fn an_empty_value_and_a_lone_star_match_anything() {
+        assert_eq!(Matching::of(Kind::Text, ""), Some(Matching::Universal));
+        assert_eq!(Matching::of(Kind::PersonName, "*"), Some(Matching::Universal));
+        assert_eq!(Matching::of(Kind::Uid, " \0"), Some(Matching::Universal));
+    }
+
+    #[test]
+    fn wild_cards_are_for_text_and_not_for_uids() {
+        assert_eq!(Matching::of(Kind::Text, "CT*"), Some(Matching::WildCard("CT*".into())));
+        assert_eq!(Matching::of(Kind::PersonName, "DOE^J?NE"), Some(Matching::WildCard("DOE^J?NE".into())));
+        assert_eq!(Matching::of(Kind::Uid, "1.2.*"), Some(Matching::SingleValue("1.2.*".into())));
+    }
+
+    #[test]
+    fn a_backslash_between_uids_makes_a_list() {
+        let list = Matching::ListOfUid(vec!["1.2".into(), "1.3".into()]);
+        assert_eq!(Matching::of(Kind::Uid, "1.2\\1.3"), Some(list));
+    }
+
+    #[test]
+    fn dates_are_ranges_open_or_closed() {
+        assert_eq!(Matching::of(Kind::Date, "20260102"), Some(Matching::Range(day(2), day(2))));
+        assert_eq!(Matching::of(Kind::Date, "20260102-"), Some(Matching::Range(day(2), None)));
+        assert_eq!(Matching::of(Kind::Date, "-20260103"), Some(Matching::Range(None, day(3))));
+        assert_eq!(Matching::of(Kind::Date, "20260102-20260103"), Some(Matching::Range(day(2), day(3))));
+        assert_eq!(Matching::of(Kind::Date, "yesterday"), None);
+    }
+
+    #[test]
+    fn words_are_cut_at_blanks_and_at_what_stands_between_the_parts_of_a_name() {
+        let words = |text| Word::all(text).iter().map(|word| word.as_str().to_owned()).collect::<Vec<_>>();
+        assert_eq!(words(" Doe,  Jane "), ["Doe", "Jane"]);
+        assert_eq!(words("Yamada^Tarou=山田^太郎"), ["Yamada", "Tarou", "山田", "太郎"]);
+        assert_eq!(words("PID-4711"), ["PID-4711"]);
+        assert!(words(" , ").is_empty());
+        assert_eq!(words(&"x ".repeat(100)).len(), 8);
+    }
+}

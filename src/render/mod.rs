@@ -1,1 +1,397 @@
-//! render
+//! From samples to a picture a browser can show: PS3.3 C.7.6.3, C.11.1, C.11.2, C.11.6 and C.9.2.
+//!
+//! Stored values go through the modality LUT, the VOI LUT or window and the presentation LUT to 8 bits, or
+//! through a palette or colour transformation to RGB; overlays are drawn on top, and the picture is brought
+//! to square pixels and the wanted size. Everything here is a function of its arguments: no clock, no files.
+
+mod colour;
+mod encode;
+#[cfg(test)]
+mod fixtures;
+mod functional_groups;
+mod geometry;
+mod grey;
+mod lut;
+mod modality;
+mod overlay;
+mod padding;
+mod palette;
+mod presets;
+mod voi;
+
+pub use encode::png;
+pub use presets::presets;
+pub use voi::{NamedWindow, VoiFunction, windows};
+
+use crate::codec::{Decoded, Photometric};
+use crate::dicom::data_set::DataSet;
+use geometry::Grid;
+
+/// What to show of a frame, and how. The default is what the instance itself asks for, in its full size.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct View {
+    /// A window to use instead of the instance's.
+    pub window: Option<Window>,
+    /// Which of the instance's [`windows`] to use, from 0; beyond the last one, the first.
+    pub window_index: Option<usize>,
+    /// Black becomes white.
+    pub invert: bool,
+    /// Largest width in pixels.
+    pub width: Option<u32>,
+    /// Largest height in pixels.
+    pub height: Option<u32>,
+    /// Whether the overlays of the 60xx groups are drawn.
+    pub overlays: bool,
+}
+
+/// Window Center (0028,1050) and Window Width (0028,1051), in the units that come out of the modality LUT.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Window {
+    /// The value that becomes middle grey.
+    pub center: f64,
+    /// How many values lie between black and white.
+    pub width: f64,
+}
+
+/// A picture with square pixels, 8 bits a channel, rows from the top.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Picture {
+    /// Pixels in a row.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+    /// The pixels.
+    pub pixels: Pixels,
+}
+
+/// The pixels of a [`Picture`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pixels {
+    /// A byte a pixel, 0 is black.
+    Grey(Vec<u8>),
+    /// Three bytes a pixel.
+    Rgb(Vec<u8>),
+}
+
+/// Why samples cannot become a picture, in words for the place where it would be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// PALETTE COLOR without a palette.
+    #[error("the image is in palette colours, but its palette is missing or unreadable")]
+    NoPalette,
+    /// The samples are not what rows, columns and samples per pixel promise.
+    #[error("the decoded frame has {found} samples where {expected} are needed")]
+    Samples {
+        /// Rows times columns times samples per pixel.
+        expected: u64,
+        /// What is there.
+        found: u64,
+    },
+    /// The picture could not be resized.
+    #[error("the picture cannot be brought to {width} x {height} pixels")]
+    Resize {
+        /// Wanted width.
+        width: u32,
+        /// Wanted height.
+        height: u32,
+    },
+}
+
+/// Width and height of the picture of a frame of this many rows and columns in its full size.
+pub fn full_size(attributes: &DataSet, frame0: usize, rows: u32, columns: u32) -> (u32, u32) {
+    geometry::target(rows, columns, geometry::pixel_aspect(attributes, frame0), None, None)
+}
+
+/// Renders frame `frame0` (from 0), which has been decoded to `decoded`, with the instance's attributes.
+pub fn picture(
+    decoded: &Decoded,
+    attributes: &DataSet,
+    frame0: usize,
+    view: &View,
+) -> Result<Picture, Error> {
+    let expected =
+        u64::from(decoded.rows) * u64::from(decoded.columns) * u64::from(decoded.samples_per_pixel);
+    let found = u64::try_from(decoded.samples.len()).unwrap_or(u64::MAX);
+    if expected != found || expected == 0 {
+        return Err(Error::Samples { expected, found });
+    }
+    let aspect = geometry::pixel_aspect(attributes, frame0);
+    let target = geometry::target(decoded.rows, decoded.columns, aspect, view.width, view.height);
+    let grid = Grid::for_target(decoded.rows, decoded.columns, target);
+
+    let mut pixels = match decoded.photometric {
+        Photometric::Monochrome1 | Photometric::Monochrome2 => {
+            let grey = grey::render(decoded, attributes, frame0, view, &grid);
+            match palette::supplemental(attributes, decoded.photometric) {
+                Some(palette) => Pixels::Rgb(palette.supplement(&grey, &decoded.samples, &grid)),
+                None => Pixels::Grey(grey),
+            }
+        }
+        Photometric::PaletteColor => {
+            let palette = palette::Palette::read(attributes).ok_or(Error::NoPalette)?;
+            Pixels::Rgb(colour::inverted(palette.apply(&decoded.samples, &grid), view.invert))
+        }
+        _ => Pixels::Rgb(colour::inverted(colour::to_rgb(decoded, &grid), view.invert)),
+    };
+    if view.overlays {
+        for plane in overlay::planes(attributes, decoded, frame0) {
+            plane.draw(&mut pixels, &grid);
+        }
+    }
+    geometry::resize(pixels, &grid, target)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fixtures::{Is, attributes, row};
+    use super::*;
+    use crate::codec::Samples;
+    use dicom_core::Tag;
+    use dicom_dictionary_std::tags;
+
+    /// The grey or RGB bytes of a picture in its full size.
+    fn pixels(decoded: &Decoded, attributes: &DataSet, view: &View) -> Vec<u8> {
+        match picture(decoded, attributes, 0, view).unwrap().pixels {
+            Pixels::Grey(bytes) | Pixels::Rgb(bytes) => bytes,
+        }
+    }
+
+    fn shown(decoded: &Decoded, attributes: &DataSet) -> Vec<u8> {
+        pixels(decoded, attributes, &View::default())
+    }
+
+    fn grey16(samples: &[u16]) -> Decoded {
+        row(Photometric::Monochrome2, 16, Samples::U16(samples.to_vec()))
+    }
+
+    fn signed(samples: &[i16]) -> Decoded {
+        row(Photometric::Monochrome2, 16, Samples::I16(samples.to_vec()))
+    }
+
+    const WINDOW: [(Tag, &str); 2] = [(tags::WINDOW_CENTER, "50"), (tags::WINDOW_WIDTH, "100")];
+
+    #[test]
+    fn the_window_applies_after_the_rescale() {
+        let [center, width] = WINDOW.map(|(tag, text)| (tag, Is::Text(text)));
+        let ct = attributes([
+            center,
+            width,
+            (tags::RESCALE_INTERCEPT, Is::Text("-1024")),
+            (tags::RESCALE_SLOPE, Is::Text("1")),
+        ]);
+        assert_eq!(shown(&grey16(&[1024, 1074, 1123]), &ct), [0, 129, 255]);
+    }
+
+    #[test]
+    fn without_a_window_the_frame_uses_the_whole_scale() {
+        assert_eq!(shown(&signed(&[-1000, 0, 1000]), &attributes([])), [0, 128, 255]);
+    }
+
+    #[test]
+    fn padding_is_black_and_does_not_take_part_in_the_scale() {
+        let padded = attributes([(tags::PIXEL_PADDING_VALUE, Is::Words(vec![0xF830]))]);
+        assert_eq!(shown(&signed(&[-2000, 0, 100]), &padded), [0, 0, 255]);
+        let range = attributes([
+            (tags::PIXEL_PADDING_VALUE, Is::Words(vec![900])),
+            (tags::PIXEL_PADDING_RANGE_LIMIT, Is::Words(vec![1000])),
+        ]);
+        let inverted = View { invert: true, ..View::default() };
+        assert_eq!(pixels(&grey16(&[0, 100, 950]), &range, &inverted), [255, 0, 0]);
+    }
+
+    #[test]
+    fn monochrome1_shows_its_lowest_value_white() {
+        let decoded = row(Photometric::Monochrome1, 8, Samples::U8(vec![0, 255]));
+        assert_eq!(shown(&decoded, &attributes([])), [255, 0]);
+        let inverted = View { invert: true, ..View::default() };
+        assert_eq!(pixels(&decoded, &attributes([]), &inverted), [0, 255]);
+    }
+
+    #[test]
+    fn the_inverse_presentation_of_monochrome1_is_not_inverted_twice() {
+        let inverse = attributes([(tags::PRESENTATION_LUT_SHAPE, Is::Text("INVERSE"))]);
+        let decoded = row(Photometric::Monochrome1, 8, Samples::U8(vec![0, 255]));
+        assert_eq!(shown(&decoded, &inverse), [255, 0]);
+        assert_eq!(shown(&grey16(&[0, 9]), &inverse), [255, 0]);
+    }
+
+    #[test]
+    fn a_modality_table_replaces_stored_values() {
+        let item = attributes([
+            (tags::LUT_DESCRIPTOR, Is::Words(vec![3, 10, 16])),
+            (tags::LUT_DATA, Is::Words(vec![0, 1000, 500])),
+        ]);
+        let cr = attributes([(tags::MODALITY_LUT_SEQUENCE, Is::Items(vec![item]))]);
+        assert_eq!(shown(&grey16(&[9, 10, 11, 12, 13]), &cr), [0, 0, 255, 128, 128]);
+    }
+
+    #[test]
+    fn a_voi_table_comes_before_a_window_unless_the_window_is_asked_for() {
+        let item = attributes([
+            (tags::LUT_DESCRIPTOR, Is::Words(vec![2, 0, 8])),
+            (tags::LUT_DATA, Is::Words(vec![255, 0])),
+        ]);
+        let mg = attributes([
+            (tags::WINDOW_CENTER, Is::Text("1")),
+            (tags::WINDOW_WIDTH, Is::Text("2")),
+            (tags::VOILUT_SEQUENCE, Is::Items(vec![item])),
+        ]);
+        assert_eq!(shown(&grey16(&[0, 1]), &mg), [255, 0]);
+        let first = View { window_index: Some(0), ..View::default() };
+        assert_eq!(pixels(&grey16(&[0, 1]), &mg, &first), [0, 255]);
+    }
+
+    #[test]
+    fn a_frame_has_its_own_rescale_and_window() {
+        let frame = |intercept, center| {
+            let value = attributes([
+                (tags::RESCALE_INTERCEPT, Is::Text(intercept)),
+                (tags::RESCALE_SLOPE, Is::Text("1")),
+            ]);
+            let voi =
+                attributes([(tags::WINDOW_CENTER, Is::Text(center)), (tags::WINDOW_WIDTH, Is::Text("1"))]);
+            attributes([
+                (tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE, Is::Items(vec![value])),
+                (tags::FRAME_VOILUT_SEQUENCE, Is::Items(vec![voi])),
+            ])
+        };
+        let frames = vec![frame("0", "5"), frame("100", "105")];
+        let enhanced = attributes([(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, Is::Items(frames))]);
+        for frame in 0..2 {
+            let picture = picture(&grey16(&[4, 5]), &enhanced, frame, &View::default()).unwrap();
+            assert_eq!(picture.pixels, Pixels::Grey(vec![0, 255]), "frame {frame}");
+        }
+        assert_eq!(windows(&enhanced, 1)[0].center, 105.0);
+    }
+
+    #[test]
+    fn windows_keep_their_names() {
+        let item = attributes([
+            (tags::WINDOW_CENTER, Is::Text("40\\-600")),
+            (tags::WINDOW_WIDTH, Is::Text("400\\1500")),
+            (tags::WINDOW_CENTER_WIDTH_EXPLANATION, Is::Text("SOFT\\LUNG")),
+        ]);
+        let windows = windows(&item, 0);
+        assert_eq!(windows.len(), 2);
+        assert_eq!((windows[1].explanation.as_ref(), windows[1].width), ("LUNG", 1500.0));
+    }
+
+    #[test]
+    fn a_window_of_width_zero_is_not_offered() {
+        let item = attributes([(tags::WINDOW_CENTER, Is::Text("40")), (tags::WINDOW_WIDTH, Is::Text("0"))]);
+        assert_eq!(windows(&item, 0), []);
+        assert_eq!(shown(&grey16(&[10, 20]), &item), [0, 255]);
+    }
+
+    #[test]
+    fn a_mask_is_white_on_black_even_where_it_is_empty() {
+        let frame = |bits: &[u8]| row(Photometric::Monochrome2, 1, Samples::U8(bits.to_vec()));
+        assert_eq!(shown(&frame(&[0, 0]), &attributes([])), [0, 0]);
+        assert_eq!(shown(&frame(&[1, 1]), &attributes([])), [255, 255]);
+    }
+
+    #[test]
+    fn dose_and_floats_use_the_range_of_the_frame() {
+        let dose = attributes([(tags::DOSE_GRID_SCALING, Is::Text("0.001"))]);
+        let decoded = row(Photometric::Monochrome2, 32, Samples::U32(vec![0, 4_000_000_000]));
+        assert_eq!(shown(&decoded, &dose), [0, 255]);
+        let map = row(Photometric::Monochrome2, 32, Samples::F32(vec![f32::NAN, -1.5, 0.0, 1.5]));
+        assert_eq!(shown(&map, &attributes([])), [0, 0, 128, 255]);
+    }
+
+    fn palette_attributes() -> DataSet {
+        let table = |colours: [u16; 2]| Is::Words(colours.to_vec());
+        let descriptor = || Is::Words(vec![2, 100, 16]);
+        attributes([
+            (tags::PIXEL_PRESENTATION, Is::Text("COLOR")),
+            (tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR, descriptor()),
+            (tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR, descriptor()),
+            (tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR, descriptor()),
+            (tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DATA, table([0xFFFF, 0])),
+            (tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA, table([0, 0x8000])),
+            (tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA, table([0, 0xFFFF])),
+        ])
+    }
+
+    #[test]
+    fn palette_indices_become_colours() {
+        let decoded = row(Photometric::PaletteColor, 8, Samples::U8(vec![100, 101]));
+        assert_eq!(shown(&decoded, &palette_attributes()), [255, 0, 0, 0, 128, 255]);
+    }
+
+    #[test]
+    fn a_supplemental_palette_colours_only_its_own_values() {
+        let decoded = row(Photometric::Monochrome2, 8, Samples::U8(vec![0, 100]));
+        assert_eq!(shown(&decoded, &palette_attributes()), [0, 0, 0, 255, 0, 0]);
+    }
+
+    #[test]
+    fn palette_colour_without_a_palette_is_an_error_in_words() {
+        let decoded = row(Photometric::PaletteColor, 8, Samples::U8(vec![1]));
+        let error = picture(&decoded, &attributes([]), 0, &View::default()).unwrap_err();
+        assert!(error.to_string().contains("palette"));
+    }
+
+    fn overlay(origin: [u16; 2], bits: u8) -> DataSet {
+        attributes([
+            (Tag(0x6000, 0x0010), Is::Words(vec![1])),
+            (Tag(0x6000, 0x0011), Is::Words(vec![2])),
+            (Tag(0x6000, 0x0050), Is::Words(origin.to_vec())),
+            (Tag(0x6000, 0x0100), Is::Words(vec![1])),
+            (Tag(0x6000, 0x0102), Is::Words(vec![0])),
+            (Tag(0x6000, 0x3000), Is::Bytes(vec![bits, 0])),
+        ])
+    }
+
+    #[test]
+    fn overlays_are_drawn_in_white_when_wanted() {
+        let view = View { overlays: true, ..View::default() };
+        let decoded = grey16(&[0, 0, 0, 9]);
+        assert_eq!(pixels(&decoded, &overlay([1, 2], 0b01), &view), [0, 255, 0, 255]);
+        assert_eq!(shown(&decoded, &overlay([1, 2], 0b01)), [0, 0, 0, 255]);
+    }
+
+    #[test]
+    fn an_overlay_may_hang_over_the_edge() {
+        let view = View { overlays: true, ..View::default() };
+        assert_eq!(pixels(&grey16(&[0, 0, 9]), &overlay([1, 3], 0b11), &view), [0, 0, 255]);
+    }
+
+    #[test]
+    fn an_overlay_in_the_unused_bits_is_drawn() {
+        let view = View { overlays: true, ..View::default() };
+        let embedded = attributes([
+            (Tag(0x6000, 0x0100), Is::Words(vec![16])),
+            (Tag(0x6000, 0x0102), Is::Words(vec![15])),
+        ]);
+        let decoded = Decoded { unused_bits: Some(vec![0x8000, 0, 9]), ..grey16(&[0, 0, 9]) };
+        assert_eq!(pixels(&decoded, &embedded, &view), [255, 0, 255]);
+    }
+
+    #[test]
+    fn ybr_becomes_rgb() {
+        let decoded = row(Photometric::YbrFull, 8, Samples::U8(vec![76, 85, 255]));
+        assert_eq!(shown(&decoded, &attributes([])), [254, 0, 0]);
+    }
+
+    #[test]
+    fn a_thumbnail_keeps_its_shape_and_its_grey() {
+        let decoded = Decoded { rows: 300, columns: 200, ..grey16(&vec![7; 60_000]) };
+        let view = View {
+            width: Some(20),
+            height: Some(20),
+            window: Some(Window { center: 7.5, width: 2.0 }),
+            ..View::default()
+        };
+        let thumbnail = picture(&decoded, &attributes([]), 0, &view).unwrap();
+        assert_eq!((thumbnail.width, thumbnail.height), (13, 20));
+        assert_eq!(thumbnail.pixels, Pixels::Grey(vec![128; 260]));
+    }
+
+    #[test]
+    fn too_few_samples_are_an_error() {
+        let decoded = Decoded { rows: 2, ..grey16(&[1, 2]) };
+        let error = picture(&decoded, &attributes([]), 0, &View::default()).unwrap_err();
+        assert_eq!(error, Error::Samples { expected: 4, found: 2 });
+    }
+}

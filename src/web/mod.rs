@@ -1,1 +1,62 @@
-//! web
+//! Pages, pictures and, later, DICOMweb over HTTP. `routes` is the table of contents.
+
+pub mod access;
+pub mod assets;
+pub mod error;
+pub mod events;
+pub mod filters;
+pub mod health;
+pub mod instance;
+pub mod page;
+pub mod patient;
+pub mod peer;
+pub mod picture;
+pub mod quarantine;
+pub mod routes;
+pub mod study;
+pub mod system;
+pub mod text;
+pub mod viewer;
+
+use crate::archive::Archive;
+use crate::db;
+use std::sync::Arc;
+
+/// What every handler may use. Built once; handlers get it as `web::Data<App>`.
+pub struct App {
+    /// Instances and all that is known of them.
+    pub archive: Archive,
+    /// For the administration tables alone.
+    pub pool: db::Pool,
+    /// Decodes frames.
+    pub decoder: Arc<crate::codec::Decoder>,
+    /// Draws them.
+    pub pictures: picture::Pictures,
+    /// What the pages say of this server.
+    pub about: About,
+    /// What every form carries.
+    pub form_token: access::FormToken,
+    /// Becomes true when the program is to stop: what streams without end, ends.
+    pub stopping: tokio::sync::watch::Receiver<bool>,
+}
+
+/// What a page may tell a person of this server.
+#[derive(Debug, Clone)]
+pub struct About {
+    /// Our AE title.
+    pub ae_title: String,
+    /// Where modalities send to.
+    pub dicom_address: std::net::SocketAddr,
+    /// Where the pages are.
+    pub http_address: std::net::SocketAddr,
+    /// Which database, without its password.
+    pub database: String,
+    /// What is wrong with its settings for keeping what was acknowledged, in sentences.
+    pub warnings: Vec<String>,
+    /// The data folder.
+    pub data_dir: std::path::PathBuf,
+    /// When the program started, UTC.
+    pub started_at: chrono::DateTime<chrono::Utc>,
+    /// What happens to callers that are not peers: `ask`, `store` or `deny`.
+    pub unknown_peers: &'static str,
+}

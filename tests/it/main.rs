@@ -1,3 +1,14 @@
 //! Tests of the whole program.
 
+mod support;
+
+mod db_connect;
+mod db_schema;
+mod dimse_hostile;
 mod dimse_scu;
+mod dimse_store;
+mod durability;
+mod memory;
+mod private_server;
+mod pydicom_files;
+mod start_up;

@@ -1,0 +1,335 @@
+//! An instance on its way in: from the first bytes of its data set to the answer its sender gets.
+//!
+//! ```text
+//! bytes -> incoming/*.part (group 0002 by us, then as received; SHA-256 on the way)
+//!       -> prescan -> attributes -> fsync, final path, fsync of the directory
+//!       -> committer -> answer
+//! ```
+//! What is in memory is two chunks, whatever the instance's size: one fills while the other is written and hashed.
+
+use std::io::{self, Seek, SeekFrom};
+
+use chrono::{DateTime, Utc};
+use dicom_object::meta::FileMetaTableBuilder;
+use sha2::{Digest, Sha256};
+use tokio::task::JoinHandle;
+
+use super::commit::{NewInstance, Outcome};
+use super::{Archive, Error};
+use crate::dicom::attributes::{self, Attributes, Note};
+use crate::dicom::frame_index::FrameIndex;
+use crate::dicom::implementation::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
+use crate::dicom::prescan::{self, Limits};
+use crate::dicom::uid::{Encoding, SopClassUid, SopInstanceUid, TransferSyntaxUid};
+use crate::storage::Incoming;
+
+/// Bytes that are collected before they are hashed and written.
+const CHUNK: usize = 256 * 1024;
+
+/// The disk is full for us while this much of it is still free: the database, and everything else, lives on.
+const RESERVE_BYTES: u64 = 256 * 1024 * 1024;
+
+/// The longest instance taken. Native Pixel Data ends at 4 GiB (PS3.5 7.1), so this is for encapsulated ones.
+const MAXIMUM_BYTES: u64 = 16 * 1024 * 1024 * 1024;
+
+/// What of a data set is looked at when it arrives.
+pub const LIMITS: Limits = Limits {
+    depth: 64,
+    value_bytes: 64 * 1024,
+    tree_bytes: 32 * 1024 * 1024,
+    inflated_bytes: 4 * 1024 * 1024 * 1024,
+    inflate_ratio: 250,
+};
+
+/// Where an instance came from and what its sender said of it.
+#[derive(Debug, Clone)]
+pub struct Provenance {
+    /// SOP class, as the command says.
+    pub affected_sop_class: SopClassUid,
+    /// SOP instance, as the command says.
+    pub affected_sop_instance: SopInstanceUid,
+    /// How the data set is encoded.
+    pub transfer_syntax: TransferSyntaxUid,
+    /// Calling AE title.
+    pub source_ae_title: String,
+    /// Its IP address.
+    pub source_address: String,
+    /// When it began to arrive.
+    pub received_at: DateTime<Utc>,
+}
+
+/// An instance that was stored, or that the archive held already.
+#[derive(Debug)]
+pub struct Stored {
+    /// Stored, held already, or kept beside the one that was there first.
+    pub outcome: Outcome,
+    /// What was made up because the data set lacks it.
+    pub notes: Vec<Note>,
+    /// The study it is filed under.
+    pub study_instance_uid: String,
+}
+
+/// Why an instance was not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// Its data set cannot be read through.
+    #[error("{0}")]
+    Unreadable(#[from] prescan::Error),
+    /// An identifier in it cannot be used.
+    #[error("{0}")]
+    Unusable(#[from] attributes::Error),
+    /// It is another instance than its sender said.
+    #[error("the data set is of another SOP Instance UID than the command")]
+    OtherInstance,
+    /// It is longer than anything we take.
+    #[error("the instance is longer than 16 GiB")]
+    TooLong,
+    /// Nothing is wrong with it, but it cannot be kept now.
+    #[error(transparent)]
+    Archive(#[from] Error),
+}
+
+/// An instance that is being received.
+pub struct Reception {
+    archive: Archive,
+    provenance: Provenance,
+    chunk: Vec<u8>,
+    writing: Writing,
+    received: u64,
+}
+
+enum Writing {
+    /// Nothing has been written: the file is made with the first chunk.
+    Unopened,
+    /// A chunk is being written.
+    Busy(JoinHandle<io::Result<Written>>),
+    /// Writing failed; the rest of the bytes is only counted.
+    Failed(Error),
+}
+
+struct Written {
+    incoming: Incoming,
+    hash: Sha256,
+    data_set_offset: u32,
+    /// The chunk that was written, to be filled again.
+    spare: Vec<u8>,
+}
+
+impl Archive {
+    /// Starts receiving an instance. Nothing is made on disk before its first bytes.
+    pub fn receive(&self, provenance: Provenance) -> Reception {
+        Reception {
+            archive: self.clone(),
+            provenance,
+            chunk: Vec::new(),
+            writing: Writing::Unopened,
+            received: 0,
+        }
+    }
+}
+
+impl Reception {
+    /// Takes the next bytes of the data set. What goes wrong is told by [`Reception::finish`]: a sender has to be
+    /// heard to the end before it can be answered.
+    pub async fn push(&mut self, mut bytes: &[u8]) {
+        self.received += bytes.len() as u64;
+        if matches!(self.writing, Writing::Failed(_)) || self.received > MAXIMUM_BYTES {
+            return;
+        }
+        while !bytes.is_empty() {
+            if self.chunk.capacity() == 0 {
+                self.chunk.reserve_exact(CHUNK);
+            }
+            let room = CHUNK.saturating_sub(self.chunk.len()).min(bytes.len());
+            let (now, later) = bytes.split_at(room);
+            self.chunk.extend_from_slice(now);
+            bytes = later;
+            if self.chunk.len() >= CHUNK {
+                self.write_chunk().await;
+            }
+        }
+    }
+
+    /// Puts the instance into the archive. When this returns `Ok`, file and rows are durable.
+    pub async fn finish(mut self) -> Result<Stored, Refusal> {
+        if self.received > MAXIMUM_BYTES {
+            return Err(Refusal::TooLong);
+        }
+        let before = match std::mem::replace(&mut self.writing, Writing::Unopened) {
+            Writing::Unopened => None,
+            Writing::Busy(task) => Some(joined(task.await)?),
+            Writing::Failed(err) => return Err(err.into()),
+        };
+        let Reception { archive, provenance, chunk, .. } = self;
+        let storage = archive.inner.storage.clone();
+        let sealed = tokio::task::spawn_blocking(move || {
+            let mut written = match before {
+                Some(written) => written,
+                None => open(&storage, &provenance)?,
+            };
+            written.append(&chunk).map_err(file_error)?;
+            seal(&storage, written, provenance)
+        });
+        let pending = sealed.await.map_err(|_| Error::Stopping)??;
+        let notes = pending.attributes.notes.clone();
+        let study_instance_uid = pending.attributes.study.study_instance_uid.as_str().to_owned();
+        let path = pending.path.clone();
+        let outcome = match archive.inner.committer.commit(pending).await {
+            Ok(outcome) => outcome,
+            Err(failure) => {
+                if failure.nothing_was_committed {
+                    remove(&archive, path).await;
+                }
+                return Err(failure.error.into());
+            }
+        };
+        if !outcome.keeps_file() {
+            remove(&archive, path).await;
+        }
+        Ok(Stored { outcome, notes, study_instance_uid })
+    }
+
+    async fn write_chunk(&mut self) {
+        let before = match std::mem::replace(&mut self.writing, Writing::Unopened) {
+            Writing::Unopened => None,
+            Writing::Busy(task) => match joined(task.await) {
+                Ok(written) => Some(written),
+                Err(err) => {
+                    self.writing = Writing::Failed(err);
+                    return;
+                }
+            },
+            failed @ Writing::Failed(_) => {
+                self.writing = failed;
+                return;
+            }
+        };
+        let mut written = match before {
+            Some(written) => written,
+            None => {
+                let (storage, provenance) = (self.archive.inner.storage.clone(), self.provenance.clone());
+                let opened = tokio::task::spawn_blocking(move || open(&storage, &provenance)).await;
+                match opened.map_err(|_| Error::Stopping).and_then(|opened| opened) {
+                    Ok(written) => written,
+                    Err(err) => {
+                        self.writing = Writing::Failed(err);
+                        return;
+                    }
+                }
+            }
+        };
+        let full = std::mem::replace(&mut self.chunk, std::mem::take(&mut written.spare));
+        self.chunk.clear();
+        self.writing = Writing::Busy(tokio::task::spawn_blocking(move || {
+            written.append(&full)?;
+            written.spare = full;
+            Ok(written)
+        }));
+    }
+}
+
+impl Written {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.incoming.append(bytes)?;
+        self.hash.update(bytes);
+        Ok(())
+    }
+}
+
+/// Makes the file and writes its preamble and group 0002, PS3.10 section 7.1.
+fn open(storage: &crate::storage::Storage, provenance: &Provenance) -> Result<Written, Error> {
+    if storage.free_bytes()? < RESERVE_BYTES {
+        return Err(Error::DiskFull);
+    }
+    let mut head = vec![0u8; 128];
+    head.extend_from_slice(b"DICM");
+    FileMetaTableBuilder::new()
+        .media_storage_sop_class_uid(provenance.affected_sop_class.as_str())
+        .media_storage_sop_instance_uid(provenance.affected_sop_instance.as_str())
+        .transfer_syntax(provenance.transfer_syntax.as_str())
+        .implementation_class_uid(IMPLEMENTATION_CLASS_UID)
+        .implementation_version_name(IMPLEMENTATION_VERSION_NAME)
+        .source_application_entity_title(provenance.source_ae_title.as_str())
+        .build()
+        .map_err(io::Error::other)?
+        .write(&mut head)
+        .map_err(io::Error::other)?;
+    let mut incoming = storage.begin()?;
+    incoming.append(&head).map_err(file_error)?;
+    let data_set_offset = u32::try_from(head.len()).map_err(io::Error::other)?;
+    Ok(Written { incoming, hash: Sha256::new(), data_set_offset, spare: Vec::new() })
+}
+
+/// Reads through the complete file, and makes it durable under its final path.
+fn seal(
+    storage: &crate::storage::Storage,
+    written: Written,
+    provenance: Provenance,
+) -> Result<NewInstance, Refusal> {
+    let Written { mut incoming, hash, data_set_offset, .. } = written;
+    let file = incoming.file();
+    let size_bytes = file.stream_position().map_err(file_error)?;
+    file.seek(SeekFrom::Start(data_set_offset.into())).map_err(file_error)?;
+    let encoding = provenance.transfer_syntax.encoding();
+    let length = size_bytes - u64::from(data_set_offset);
+    let scan = prescan::scan(&mut *file, length, encoding, &LIMITS)?;
+    let (sop_class, sop_instance) = (&provenance.affected_sop_class, &provenance.affected_sop_instance);
+    let attributes = Attributes::from_scan(&scan, Some(sop_class), Some(sop_instance))?;
+    if attributes.instance.sop_instance_uid != provenance.affected_sop_instance {
+        return Err(Refusal::OtherInstance);
+    }
+    let located = scan.pixel_data.as_ref().filter(|_| encoding != Encoding::Deflated);
+    // Frames that cannot be told apart make no index; whoever wants to see them is told so then.
+    let read_at = |offset: u64, buffer: &mut [u8]| {
+        std::os::unix::fs::FileExt::read_exact_at(&*file, buffer, offset + u64::from(data_set_offset))
+    };
+    let frame_index = located
+        .filter(|pixels| pixels.length.is_none())
+        .and_then(|pixels| FrameIndex::build(pixels, attributes.instance.number_of_frames, read_at).ok())
+        .map(|index| index.encode());
+    let pixel_data_offset = located.map(|pixels| pixels.offset + u64::from(data_set_offset));
+    let pixel_data_length = located.and_then(|pixels| pixels.length);
+    let study_instance_uid = attributes.study.study_instance_uid.as_str();
+    let path = storage
+        .commit(incoming, provenance.received_at.date_naive(), study_instance_uid)
+        .map_err(file_error)?;
+    let pending = NewInstance {
+        attributes,
+        path: path.as_str().to_owned(),
+        transfer_syntax_uid: provenance.transfer_syntax.as_str().to_owned(),
+        size_bytes,
+        data_set_offset,
+        data_set_sha256: hash.finalize().into(),
+        pixel_data_offset,
+        pixel_data_length,
+        frame_index,
+        source_ae_title: provenance.source_ae_title,
+        source_address: provenance.source_address,
+        received_at: provenance.received_at,
+    };
+    Ok(pending)
+}
+
+fn joined(result: Result<io::Result<Written>, tokio::task::JoinError>) -> Result<Written, Error> {
+    result.map_err(|_| Error::Stopping)?.map_err(file_error)
+}
+
+/// A full disk has a name of its own, because its cure is another one.
+fn file_error(err: io::Error) -> Error {
+    match err.raw_os_error() {
+        Some(libc::ENOSPC | libc::EDQUOT) => Error::DiskFull,
+        _ => Error::File(err),
+    }
+}
+
+/// Removes a file that no row refers to. If that fails it stays as a file without a row, which harms nothing.
+async fn remove(archive: &Archive, path: String) {
+    let storage = archive.inner.storage.clone();
+    let name = path.clone();
+    let removed = tokio::task::spawn_blocking(move || storage.remove(&path)).await;
+    match removed {
+        Ok(Ok(())) => {}
+        Ok(Err(err)) => tracing::warn!(path = name, %err, "cannot remove a file that no row refers to"),
+        Err(err) => tracing::warn!(path = name, %err, "cannot remove a file that no row refers to"),
+    }
+}

@@ -1,0 +1,87 @@
+//! Table `instance`, reading.
+
+use chrono::{NaiveDate, NaiveTime};
+use mysql_async::prelude::{FromRow, Queryable};
+use mysql_async::{Conn, FromRowError, Result, Row, params};
+
+use super::row::{column, parsed};
+use crate::dicom::uid::{SopClassUid, SopInstanceUid, TransferSyntaxUid};
+
+/// An instance of a study that is read rather than looked at: without frames, or a video.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Document {
+    /// (0008,0018)
+    pub sop_instance_uid: SopInstanceUid,
+    /// (0008,0016)
+    pub sop_class_uid: SopClassUid,
+    /// (0002,0010)
+    pub transfer_syntax_uid: TransferSyntaxUid,
+    /// (0008,0023)
+    pub content_date: Option<NaiveDate>,
+    /// (0008,0033)
+    pub content_time: Option<NaiveTime>,
+    /// (0028,0008)
+    pub number_of_frames: u32,
+    /// (0042,0010), or the meaning of the concept name, or the content label
+    pub document_title: String,
+    /// (0040,A493)
+    pub verification_flag: String,
+    /// of the file, bytes
+    pub size_bytes: u64,
+    /// (0008,0060) of its series
+    pub modality: String,
+    /// (0020,0011) of its series
+    pub series_number: Option<i32>,
+    /// (0008,103E) of its series
+    pub series_description: String,
+}
+
+impl FromRow for Document {
+    fn from_row_opt(row: Row) -> std::result::Result<Document, FromRowError> {
+        Ok(Document {
+            sop_instance_uid: parsed(&row, "sop_instance_uid")?,
+            sop_class_uid: parsed(&row, "sop_class_uid")?,
+            transfer_syntax_uid: parsed(&row, "transfer_syntax_uid")?,
+            content_date: column(&row, "content_date")?,
+            content_time: column(&row, "content_time")?,
+            number_of_frames: column(&row, "number_of_frames")?,
+            document_title: column(&row, "document_title")?,
+            verification_flag: column(&row, "verification_flag")?,
+            size_bytes: column(&row, "size_bytes")?,
+            modality: column(&row, "modality")?,
+            series_number: column(&row, "series_number")?,
+            series_description: column(&row, "series_description")?,
+        })
+    }
+}
+
+/// The documents and videos of a study, in the order of their series, at most `limit`.
+pub async fn documents(conn: &mut Conn, study_key: u64, limit: u64) -> Result<Vec<Document>> {
+    conn.exec(
+        "SELECT instance.sop_instance_uid,
+                instance.sop_class_uid,
+                instance.transfer_syntax_uid,
+                instance.content_date,
+                instance.content_time,
+                instance.number_of_frames,
+                instance.document_title,
+                instance.verification_flag,
+                instance.size_bytes,
+                series.modality,
+                series.series_number,
+                series.series_description
+           FROM instance
+           JOIN series ON series.series_key = instance.series_key
+          WHERE series.study_key = :study_key
+            AND (instance.number_of_frames = 0
+                 OR instance.transfer_syntax_uid LIKE '1.2.840.10008.1.2.4.10_%')
+          ORDER BY series.series_number IS NULL,
+                   series.series_number,
+                   series.series_key,
+                   instance.instance_number,
+                   instance.instance_key
+          LIMIT :limit",
+        params! { "study_key" => study_key, "limit" => limit },
+    )
+    .await
+}

@@ -1,0 +1,254 @@
+//! Tables `peer` and `unknown_caller`: the remote AEs that the administrator knows, and those that called anyway.
+
+use chrono::NaiveDateTime;
+use mysql_async::prelude::{FromRow, Queryable};
+use mysql_async::{Conn, FromRowError, Result, Row, params};
+
+use super::row::{column, parsed};
+use crate::dicom::ae_title::AeTitle;
+
+/// Strangers of whom the page shows a line; the oldest make room for new ones.
+const CALLERS_KEPT: u64 = 200;
+
+/// A remote AE that the administrator knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Our own number.
+    pub peer_key: u64,
+    /// Its AE title.
+    pub ae_title: AeTitle,
+    /// Name or IP address it calls from; empty: from anywhere.
+    pub host: String,
+    /// Where it listens, if it does.
+    pub port: Option<u16>,
+    /// Whether its C-STORE is accepted.
+    pub may_store: bool,
+    /// The administrator's own words.
+    pub description: String,
+    /// UTC.
+    pub created_at: NaiveDateTime,
+    /// UTC, its last association.
+    pub last_seen_at: Option<NaiveDateTime>,
+}
+
+/// What the administrator decides of a peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerDetails {
+    /// Its AE title.
+    pub ae_title: AeTitle,
+    /// Name or IP address it calls from; empty: from anywhere.
+    pub host: String,
+    /// Where it listens, if it does.
+    pub port: Option<u16>,
+    /// Whether its C-STORE is accepted.
+    pub may_store: bool,
+    /// The administrator's own words.
+    pub description: String,
+}
+
+/// An AE that called and is not among the peers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownCaller {
+    /// What it calls itself.
+    pub calling_ae_title: AeTitle,
+    /// Its IP address.
+    pub address: String,
+    /// What it called us.
+    pub called_ae_title: String,
+    /// What its last call proposed, in words.
+    pub asked_for: String,
+    /// How often it called.
+    pub calls: u32,
+    /// UTC.
+    pub last_seen_at: NaiveDateTime,
+}
+
+impl FromRow for Peer {
+    fn from_row_opt(row: Row) -> std::result::Result<Peer, FromRowError> {
+        Ok(Peer {
+            peer_key: column(&row, "peer_key")?,
+            ae_title: parsed(&row, "ae_title")?,
+            host: column(&row, "host")?,
+            port: column(&row, "port")?,
+            may_store: column(&row, "may_store")?,
+            description: column(&row, "description")?,
+            created_at: column(&row, "created_at")?,
+            last_seen_at: column(&row, "last_seen_at")?,
+        })
+    }
+}
+
+impl FromRow for UnknownCaller {
+    fn from_row_opt(row: Row) -> std::result::Result<UnknownCaller, FromRowError> {
+        Ok(UnknownCaller {
+            calling_ae_title: parsed(&row, "calling_ae_title")?,
+            address: column(&row, "address")?,
+            called_ae_title: column(&row, "called_ae_title")?,
+            asked_for: column(&row, "asked_for")?,
+            calls: column(&row, "calls")?,
+            last_seen_at: column(&row, "last_seen_at")?,
+        })
+    }
+}
+
+/// All peers, by AE title.
+pub async fn list(conn: &mut Conn) -> Result<Vec<Peer>> {
+    conn.exec(
+        "SELECT peer_key, ae_title, host, port, may_store, description, created_at, last_seen_at
+           FROM peer
+          ORDER BY ae_title",
+        (),
+    )
+    .await
+}
+
+/// The peer with this AE title.
+pub async fn by_ae_title(conn: &mut Conn, ae_title: &AeTitle) -> Result<Option<Peer>> {
+    conn.exec_first(
+        "SELECT peer_key, ae_title, host, port, may_store, description, created_at, last_seen_at
+           FROM peer
+          WHERE ae_title = :ae_title",
+        params! { "ae_title" => ae_title.as_str() },
+    )
+    .await
+}
+
+/// The peer with this number.
+pub async fn by_key(conn: &mut Conn, peer_key: u64) -> Result<Option<Peer>> {
+    conn.exec_first(
+        "SELECT peer_key, ae_title, host, port, may_store, description, created_at, last_seen_at
+           FROM peer
+          WHERE peer_key = :peer_key",
+        params! { "peer_key" => peer_key },
+    )
+    .await
+}
+
+/// Adds a peer. A second one with the same AE title is a duplicate, see [`super::is_duplicate`].
+/// What was noted of it as a stranger is forgotten.
+pub async fn add(conn: &mut Conn, peer: &PeerDetails) -> Result<()> {
+    conn.exec_drop(
+        "INSERT INTO peer (ae_title, host, port, may_store, description, created_at)
+         VALUES (:ae_title, :host, :port, :may_store, :description, UTC_TIMESTAMP(6))",
+        params! {
+            "ae_title" => peer.ae_title.as_str(),
+            "host" => &peer.host,
+            "port" => peer.port,
+            "may_store" => peer.may_store,
+            "description" => &peer.description,
+        },
+    )
+    .await?;
+    conn.exec_drop(
+        "DELETE FROM unknown_caller
+          WHERE calling_ae_title = :ae_title AND (:host = '' OR address = :host)",
+        params! { "ae_title" => peer.ae_title.as_str(), "host" => &peer.host },
+    )
+    .await
+}
+
+/// Changes what the administrator decided of a peer. False if there is no such peer any more.
+pub async fn update(conn: &mut Conn, peer_key: u64, peer: &PeerDetails) -> Result<bool> {
+    // An update to the same values touches no row, so existence is asked for.
+    if by_key(conn, peer_key).await?.is_none() {
+        return Ok(false);
+    }
+    conn.exec_drop(
+        "UPDATE peer
+            SET ae_title = :ae_title, host = :host, port = :port, may_store = :may_store,
+                description = :description
+          WHERE peer_key = :peer_key",
+        params! {
+            "peer_key" => peer_key,
+            "ae_title" => peer.ae_title.as_str(),
+            "host" => &peer.host,
+            "port" => peer.port,
+            "may_store" => peer.may_store,
+            "description" => &peer.description,
+        },
+    )
+    .await?;
+    Ok(true)
+}
+
+/// Removes a peer. False if there was none.
+pub async fn remove(conn: &mut Conn, peer_key: u64) -> Result<bool> {
+    conn.exec_drop("DELETE FROM peer WHERE peer_key = :peer_key", params! { "peer_key" => peer_key }).await?;
+    Ok(conn.affected_rows() > 0)
+}
+
+/// Notes that a peer has called.
+pub async fn seen(conn: &mut Conn, peer_key: u64) -> Result<()> {
+    conn.exec_drop(
+        "UPDATE peer SET last_seen_at = UTC_TIMESTAMP(6) WHERE peer_key = :peer_key",
+        params! { "peer_key" => peer_key },
+    )
+    .await
+}
+
+/// Notes a call of an AE that is not among the peers, so that the page can offer to allow it. At most two hundred
+/// are kept: whoever can reach the port could otherwise fill the table with names.
+pub async fn note_unknown(
+    conn: &mut Conn,
+    calling: &AeTitle,
+    address: &str,
+    called: &str,
+    asked_for: &str,
+) -> Result<()> {
+    let cut = |text: &str, length| text.chars().take(length).collect::<String>();
+    conn.exec_drop(
+        "INSERT INTO unknown_caller
+                (calling_ae_title, address, called_ae_title, asked_for, calls, first_seen_at, last_seen_at)
+         VALUES (:calling, :address, :called, :asked_for, 1, UTC_TIMESTAMP(6), UTC_TIMESTAMP(6))
+             ON DUPLICATE KEY UPDATE
+                called_ae_title = :called,
+                asked_for = :asked_for,
+                calls = LEAST(calls + 1, 4294967295),
+                last_seen_at = UTC_TIMESTAMP(6)",
+        params! {
+            "calling" => calling.as_str(),
+            "address" => cut(address, 64),
+            "called" => cut(called, 16),
+            "asked_for" => cut(asked_for, 255),
+        },
+    )
+    .await?;
+    let surplus: Option<NaiveDateTime> = conn
+        .exec_first(
+            "SELECT last_seen_at FROM unknown_caller ORDER BY last_seen_at DESC LIMIT 1 OFFSET :kept",
+            params! { "kept" => CALLERS_KEPT },
+        )
+        .await?;
+    match surplus {
+        Some(newest) => {
+            conn.exec_drop(
+                "DELETE FROM unknown_caller WHERE last_seen_at <= :newest",
+                params! { "newest" => newest },
+            )
+            .await
+        }
+        None => Ok(()),
+    }
+}
+
+/// The AEs that called and are not among the peers, the last to call first.
+pub async fn unknown(conn: &mut Conn) -> Result<Vec<UnknownCaller>> {
+    conn.exec(
+        "SELECT calling_ae_title, address, called_ae_title, asked_for, calls, last_seen_at
+           FROM unknown_caller
+          ORDER BY last_seen_at DESC, calling_ae_title, address
+          LIMIT :kept",
+        params! { "kept" => CALLERS_KEPT },
+    )
+    .await
+}
+
+/// Forgets that this AE called.
+pub async fn forget_unknown(conn: &mut Conn, calling: &AeTitle, address: &str) -> Result<()> {
+    conn.exec_drop(
+        "DELETE FROM unknown_caller
+          WHERE calling_ae_title = :calling AND address = :address",
+        params! { "calling" => calling.as_str(), "address" => address },
+    )
+    .await
+}

@@ -1,0 +1,200 @@
+//! Table `study`, reading: the study list and what is asked of one study.
+
+use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
+use mysql_async::prelude::{FromRow, Queryable};
+use mysql_async::{Conn, FromRowError, Result, Row, Value, params};
+
+use super::matching;
+use super::row::{column, parsed};
+use crate::dicom::query::Query;
+use crate::dicom::uid::StudyInstanceUid;
+
+/// A study as a list shows it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Study {
+    /// Our own number.
+    pub study_key: u64,
+    /// The patient it is filed under.
+    pub patient_key: u64,
+    /// (0020,000D)
+    pub study_instance_uid: StudyInstanceUid,
+    /// (0010,0020), as this study says
+    pub patient_id: String,
+    /// (0010,0021), as this study says
+    pub issuer_of_patient_id: String,
+    /// (0010,0010), as this study says
+    pub patient_name: String,
+    /// (0010,0030), as this study says
+    pub patient_birth_date: Option<NaiveDate>,
+    /// (0010,0040), as this study says
+    pub patient_sex: String,
+    /// (0010,1010)
+    pub patient_age: String,
+    /// (0008,0020)
+    pub study_date: Option<NaiveDate>,
+    /// (0008,0030)
+    pub study_time: Option<NaiveTime>,
+    /// (0020,0010)
+    pub study_id: String,
+    /// (0008,0050)
+    pub accession_number: String,
+    /// (0008,1030)
+    pub study_description: String,
+    /// (0008,0090)
+    pub referring_physician_name: String,
+    /// (0008,0080)
+    pub institution_name: String,
+    /// (0008,0061), commas between
+    pub modalities_in_study: String,
+    /// (0020,1206)
+    pub number_of_study_related_series: u32,
+    /// (0020,1208)
+    pub number_of_study_related_instances: u32,
+    /// of all its files, bytes
+    pub size_bytes: u64,
+    /// Name, birth date or sex are not those of the patient row.
+    pub demographics_differ: bool,
+    /// UTC, of the last instance
+    pub changed_at: NaiveDateTime,
+}
+
+/// The columns of [`Study`].
+macro_rules! columns {
+    () => {
+        "study.study_key,
+         study.patient_key,
+         study.study_instance_uid,
+         study.patient_id,
+         study.issuer_of_patient_id,
+         study.patient_name,
+         study.patient_birth_date,
+         study.patient_sex,
+         study.patient_age,
+         study.study_date,
+         study.study_time,
+         study.study_id,
+         study.accession_number,
+         study.study_description,
+         study.referring_physician_name,
+         study.institution_name,
+         study.modalities_in_study,
+         study.number_of_study_related_series,
+         study.number_of_study_related_instances,
+         study.size_bytes,
+         study.demographics_differ,
+         study.changed_at"
+    };
+}
+
+impl FromRow for Study {
+    fn from_row_opt(row: Row) -> std::result::Result<Study, FromRowError> {
+        Ok(Study {
+            study_key: column(&row, "study_key")?,
+            patient_key: column(&row, "patient_key")?,
+            study_instance_uid: parsed(&row, "study_instance_uid")?,
+            patient_id: column(&row, "patient_id")?,
+            issuer_of_patient_id: column(&row, "issuer_of_patient_id")?,
+            patient_name: column(&row, "patient_name")?,
+            patient_birth_date: column(&row, "patient_birth_date")?,
+            patient_sex: column(&row, "patient_sex")?,
+            patient_age: column(&row, "patient_age")?,
+            study_date: column(&row, "study_date")?,
+            study_time: column(&row, "study_time")?,
+            study_id: column(&row, "study_id")?,
+            accession_number: column(&row, "accession_number")?,
+            study_description: column(&row, "study_description")?,
+            referring_physician_name: column(&row, "referring_physician_name")?,
+            institution_name: column(&row, "institution_name")?,
+            modalities_in_study: column(&row, "modalities_in_study")?,
+            number_of_study_related_series: column(&row, "number_of_study_related_series")?,
+            number_of_study_related_instances: column(&row, "number_of_study_related_instances")?,
+            size_bytes: column(&row, "size_bytes")?,
+            demographics_differ: column(&row, "demographics_differ")?,
+            changed_at: column(&row, "changed_at")?,
+        })
+    }
+}
+
+/// How many studies match, and the newest of them by our own number; 0 where none does.
+pub async fn count(conn: &mut Conn, query: &Query) -> Result<(u64, u64)> {
+    let conditions = matching::conditions(query);
+    let sql = format!(
+        "SELECT COUNT(*), COALESCE(MAX(study.study_key), 0)
+           FROM study
+          WHERE {}",
+        conditions.sql()
+    );
+    let counted: Option<(u64, u64)> = conn.exec_first(sql, conditions.params()).await?;
+    Ok(counted.unwrap_or((0, 0)))
+}
+
+/// One page of the studies that match, in the query's order.
+pub async fn find(conn: &mut Conn, query: &Query) -> Result<Vec<Study>> {
+    let conditions = matching::conditions(query);
+    let sql = format!(
+        concat!("SELECT ", columns!(), " FROM study WHERE {} ORDER BY {} LIMIT ? OFFSET ?"),
+        conditions.sql(),
+        matching::order(query.sort),
+    );
+    let offset = query.page.number.saturating_sub(1).saturating_mul(query.page.size);
+    let mut params = conditions.params();
+    params.extend([Value::from(query.page.size), Value::from(offset)]);
+    conn.exec(sql, params).await
+}
+
+/// The study with this UID, if we hold it.
+pub async fn by_uid(conn: &mut Conn, uid: &StudyInstanceUid) -> Result<Option<Study>> {
+    conn.exec_first(
+        concat!("SELECT ", columns!(), " FROM study WHERE study.study_instance_uid = :uid"),
+        params! { "uid" => uid.as_str() },
+    )
+    .await
+}
+
+/// The studies filed under this patient and those that came under it too, latest first, at most `limit`.
+pub async fn of_patient(conn: &mut Conn, patient_key: u64, limit: u64) -> Result<Vec<Study>> {
+    conn.exec(
+        concat!(
+            "SELECT ",
+            columns!(),
+            " FROM study
+             WHERE study.patient_key = :patient_key
+                OR study.study_key IN (SELECT study_key FROM patient_conflict WHERE patient_key = :patient_key)
+             ORDER BY study.study_date DESC, study.study_time DESC, study.study_key DESC
+             LIMIT :limit"
+        ),
+        params! { "patient_key" => patient_key, "limit" => limit },
+    )
+    .await
+}
+
+/// How many patients, studies, series and instances there are, and the bytes of all files.
+pub async fn totals(conn: &mut Conn) -> Result<Totals> {
+    let row: Option<(u64, u64, u64, u64, u64)> = conn
+        .query_first(
+            "SELECT (SELECT COUNT(*) FROM patient),
+                    COUNT(*),
+                    CAST(COALESCE(SUM(number_of_study_related_series), 0) AS UNSIGNED),
+                    CAST(COALESCE(SUM(number_of_study_related_instances), 0) AS UNSIGNED),
+                    CAST(COALESCE(SUM(size_bytes), 0) AS UNSIGNED)
+               FROM study",
+        )
+        .await?;
+    let (patients, studies, series, instances, size_bytes) = row.unwrap_or_default();
+    Ok(Totals { patients, studies, series, instances, size_bytes })
+}
+
+/// What the archive holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Totals {
+    /// Patients.
+    pub patients: u64,
+    /// Studies.
+    pub studies: u64,
+    /// Series.
+    pub series: u64,
+    /// Instances.
+    pub instances: u64,
+    /// Of all files, bytes.
+    pub size_bytes: u64,
+}

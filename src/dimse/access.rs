@@ -1,0 +1,213 @@
+//! Who may call and for what: called AE title, calling AE title and address against the peers.
+
+use std::net::IpAddr;
+
+use dicom_dictionary_std::uids;
+use dicom_ul::pdu::{AssociationRJServiceUserReason, AssociationRQ};
+
+use super::negotiation::trim;
+
+/// What a caller may do in its association.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// C-ECHO and C-STORE.
+    Store,
+    /// C-ECHO alone.
+    Echo,
+}
+
+/// What happens to callers that are not among the peers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UnknownPeers {
+    /// C-ECHO is answered; anything else is refused and shown on the peers page.
+    #[default]
+    Ask,
+    /// C-STORE is accepted too.
+    Store,
+    /// The association is rejected.
+    Deny,
+}
+
+impl UnknownPeers {
+    /// The word of the setting.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            UnknownPeers::Ask => "ask",
+            UnknownPeers::Store => "store",
+            UnknownPeers::Deny => "deny",
+        }
+    }
+}
+
+impl std::str::FromStr for UnknownPeers {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "ask" => Ok(UnknownPeers::Ask),
+            "store" => Ok(UnknownPeers::Store),
+            "deny" => Ok(UnknownPeers::Deny),
+            _ => Err(format!("must be ask, store or deny, not {text:?}")),
+        }
+    }
+}
+
+/// What the peer table says of a caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    /// No peer has this AE title.
+    No,
+    /// A peer has this AE title, but it calls from another address than the one on record.
+    ElsewhereThan,
+    /// A peer, calling from where it should; whether it may store.
+    Yes {
+        /// Its C-STORE is accepted.
+        may_store: bool,
+    },
+}
+
+/// The decision, and whether an administrator should be shown the caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// What it may do, or why it is rejected.
+    pub access: Result<Access, AssociationRJServiceUserReason>,
+    /// The caller goes onto the peers page.
+    pub show: bool,
+}
+
+/// Decides on a request, PS3.8 section 9.3.4 for the reasons.
+pub fn decide(rq: &AssociationRQ, our_ae_title: &str, known: Known, unknown_peers: UnknownPeers) -> Decision {
+    if rq.called_ae_title.trim() != our_ae_title {
+        return Decision { access: Err(AssociationRJServiceUserReason::CalledAETitleNotRecognized), show: false };
+    }
+    let rejected = Err(AssociationRJServiceUserReason::CallingAETitleNotRecognized);
+    match known {
+        Known::Yes { may_store: true } => Decision { access: Ok(Access::Store), show: false },
+        Known::Yes { may_store: false } => Decision { access: Ok(Access::Echo), show: false },
+        Known::ElsewhereThan => Decision { access: rejected, show: true },
+        Known::No => match unknown_peers {
+            UnknownPeers::Store => Decision { access: Ok(Access::Store), show: true },
+            UnknownPeers::Deny => Decision { access: rejected, show: true },
+            // A caller that only wants to store learns at once, in the words its screen has for it, that it is
+            // not known; one that also verifies gets that far.
+            UnknownPeers::Ask if proposes_verification(rq) => {
+                Decision { access: Ok(Access::Echo), show: !proposes_only_verification(rq) }
+            }
+            UnknownPeers::Ask => Decision { access: rejected, show: true },
+        },
+    }
+}
+
+/// What a request proposes, in words for the peers page.
+pub fn asked_for(rq: &AssociationRQ) -> String {
+    let mut names: Vec<String> = Vec::new();
+    for context in &rq.presentation_contexts {
+        let uid = trim(&context.abstract_syntax);
+        let name = uid
+            .parse()
+            .ok()
+            .and_then(|uid| crate::dicom::sop_class::name(&uid))
+            .map_or_else(|| printable(uid), str::to_owned);
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let more = names.len().saturating_sub(3);
+    names.truncate(3);
+    let mut text = names.join(", ");
+    if more > 0 {
+        text.push_str(&format!(" and {more} more"));
+    }
+    text.chars().take(255).collect()
+}
+
+/// Whether the address a peer has on record is the one it calls from. A host name is looked up each time, so that
+/// a device with a changing address keeps working.
+pub async fn calls_from(host: &str, address: IpAddr) -> bool {
+    if host.is_empty() {
+        return true;
+    }
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return ip.to_canonical() == address.to_canonical();
+    }
+    match tokio::net::lookup_host((host, 0)).await {
+        Ok(mut found) => found.any(|found| found.ip().to_canonical() == address.to_canonical()),
+        Err(err) => {
+            tracing::warn!(host, %err, "cannot look up the host of a peer, so its call is refused");
+            false
+        }
+    }
+}
+
+fn proposes_verification(rq: &AssociationRQ) -> bool {
+    rq.presentation_contexts.iter().any(|context| trim(&context.abstract_syntax) == uids::VERIFICATION)
+}
+
+fn proposes_only_verification(rq: &AssociationRQ) -> bool {
+    rq.presentation_contexts.iter().all(|context| trim(&context.abstract_syntax) == uids::VERIFICATION)
+}
+
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_ascii_graphic() { c } else { '?' }).take(64).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dicom_ul::pdu::PresentationContextProposed;
+
+    fn request(called: &str, abstract_syntaxes: &[&str]) -> AssociationRQ {
+        AssociationRQ {
+            protocol_version: 1,
+            calling_ae_title: "CT01".into(),
+            called_ae_title: called.into(),
+            application_context_name: String::new(),
+            presentation_contexts: abstract_syntaxes
+                .iter()
+                .map(|uid| PresentationContextProposed {
+                    id: 1,
+                    abstract_syntax: (*uid).into(),
+                    transfer_syntaxes: vec![],
+                })
+                .collect(),
+            user_variables: vec![],
+        }
+    }
+
+    const CALLING: AssociationRJServiceUserReason = AssociationRJServiceUserReason::CallingAETitleNotRecognized;
+    const CALLED: AssociationRJServiceUserReason = AssociationRJServiceUserReason::CalledAETitleNotRecognized;
+
+    #[test]
+    fn another_called_ae_title_is_rejected_even_from_a_peer() {
+        let decision =
+            decide(&request("OTHER", &[uids::VERIFICATION]), "FILMROOM", Known::Yes { may_store: true }, UnknownPeers::Store);
+        assert_eq!(decision, Decision { access: Err(CALLED), show: false });
+    }
+
+    #[test]
+    fn ask_answers_an_unknown_echo_and_shows_an_unknown_store() {
+        let echo = request("FILMROOM", &[uids::VERIFICATION]);
+        let store = request("FILMROOM", &[uids::CT_IMAGE_STORAGE]);
+        let both = request("FILMROOM", &[uids::VERIFICATION, uids::CT_IMAGE_STORAGE]);
+        let ask = |rq| decide(rq, "FILMROOM", Known::No, UnknownPeers::Ask);
+        assert_eq!(ask(&echo), Decision { access: Ok(Access::Echo), show: false });
+        assert_eq!(ask(&store), Decision { access: Err(CALLING), show: true });
+        assert_eq!(ask(&both), Decision { access: Ok(Access::Echo), show: true });
+    }
+
+    #[test]
+    fn a_known_title_from_another_address_is_rejected_and_shown() {
+        let rq = request("FILMROOM", &[uids::VERIFICATION]);
+        let decision = decide(&rq, "FILMROOM", Known::ElsewhereThan, UnknownPeers::Store);
+        assert_eq!(decision, Decision { access: Err(CALLING), show: true });
+    }
+
+    #[tokio::test]
+    async fn a_peer_without_a_host_calls_from_anywhere_and_one_with_an_address_from_there() {
+        let here: IpAddr = "127.0.0.1".parse().unwrap();
+        let mapped: IpAddr = "::ffff:127.0.0.1".parse().unwrap();
+        assert!(calls_from("", here).await);
+        assert!(calls_from("127.0.0.1", mapped).await);
+        assert!(!calls_from("127.0.0.2", here).await);
+    }
+}

@@ -1,0 +1,143 @@
+//! C-STORE SCP, PS3.4 Annex B and PS3.7 section 9.3.1.
+
+use chrono::Utc;
+use dicom_dictionary_std::tags;
+
+use super::Error;
+use super::association::Association;
+use super::command::{C_STORE_RSP, CommandSet, NO_DATA_SET};
+use super::negotiation::PresentationContext;
+use super::scp::{Caller, drain};
+use super::status::Status;
+use crate::archive::activity::Receiving;
+use crate::archive::commit::Outcome;
+use crate::archive::receive::{Provenance, Refusal, Stored};
+use crate::archive::{self, Archive};
+
+/// Receives one instance and answers. Every failure that is not the association's is a status.
+pub async fn serve(
+    association: &mut Association,
+    archive: &Archive,
+    caller: &Caller,
+    receiving: &Receiving,
+    context: &PresentationContext,
+    command: &CommandSet,
+) -> Result<(), Error> {
+    let provenance = match provenance(caller, context, command) {
+        Ok(provenance) => provenance,
+        Err((status, comment)) => {
+            drain(association, context, command).await?;
+            tracing::warn!(%status, comment, "refused an instance");
+            return association.send_command(context.id, &response(command, status, &comment)).await;
+        }
+    };
+    let sop_instance_uid = provenance.affected_sop_instance.clone();
+    let mut reception = archive.receive(provenance);
+    loop {
+        let fragment = association.next_data(context.id).await?;
+        reception.push(&fragment.data).await;
+        if fragment.is_last {
+            break;
+        }
+    }
+    let (status, comment) = match reception.finish().await {
+        Ok(stored) => {
+            receiving.stored(&stored.study_instance_uid);
+            let (status, comment) = done(&stored);
+            if status != Status::SUCCESS {
+                tracing::warn!(%sop_instance_uid, %status, comment, "stored an instance with a warning");
+            }
+            (status, comment)
+        }
+        Err(refusal) => {
+            let (status, comment) = failed(&refusal);
+            tracing::warn!(%sop_instance_uid, %status, err = &refusal as &dyn std::error::Error, "refused an instance");
+            (status, comment)
+        }
+    };
+    association.send_command(context.id, &response(command, status, &comment)).await
+}
+
+/// What the command says of the instance, or the status that says why it cannot be one.
+fn provenance(
+    caller: &Caller,
+    context: &PresentationContext,
+    command: &CommandSet,
+) -> Result<Provenance, (Status, String)> {
+    if !command.has_data_set() {
+        return Err((Status::MISTYPED_ARGUMENT, "The C-STORE request has no data set".into()));
+    }
+    let sop_class = command.uid(tags::AFFECTED_SOP_CLASS_UID).unwrap_or_else(|| context.abstract_syntax.clone());
+    if sop_class != context.abstract_syntax {
+        let text = "The SOP Class UID is not that of the presentation context";
+        return Err((Status::SOP_CLASS_NOT_SUPPORTED, text.into()));
+    }
+    Ok(Provenance {
+        affected_sop_class: sop_class.parse().map_err(|_| unusable("Affected SOP Class UID"))?,
+        affected_sop_instance: command
+            .uid(tags::AFFECTED_SOP_INSTANCE_UID)
+            .unwrap_or_default()
+            .parse()
+            .map_err(|_| unusable("Affected SOP Instance UID"))?,
+        transfer_syntax: context.transfer_syntax.parse().map_err(|_| unusable("The transfer syntax"))?,
+        source_ae_title: caller.ae_title.clone(),
+        source_address: caller.address.clone(),
+        received_at: Utc::now(),
+    })
+}
+
+fn unusable(what: &str) -> (Status, String) {
+    (Status::CANNOT_UNDERSTAND, format!("{what} cannot be used as a UID"))
+}
+
+/// PS3.4 Table B.2-1, success and warnings.
+fn done(stored: &Stored) -> (Status, String) {
+    match stored.outcome {
+        Outcome::Quarantined | Outcome::AlreadyQuarantined => (
+            Status::COERCION_OF_DATA_ELEMENTS,
+            "Kept in quarantine: other content has this SOP Instance UID".into(),
+        ),
+        Outcome::Stored | Outcome::AlreadyHeld => match stored.notes.first() {
+            Some(note) => (Status::DATA_SET_DOES_NOT_MATCH_WARNING, note.to_string()),
+            None => (Status::SUCCESS, String::new()),
+        },
+    }
+}
+
+/// PS3.4 Table B.2-1, failures. The comment is for the screen of the device that sent it.
+fn failed(refusal: &Refusal) -> (Status, String) {
+    match refusal {
+        Refusal::Unreadable(err) => (Status::CANNOT_UNDERSTAND, err.to_string()),
+        Refusal::Unusable(err) => (Status::CANNOT_UNDERSTAND, err.to_string()),
+        Refusal::OtherInstance => {
+            (Status::DATA_SET_DOES_NOT_MATCH, "SOP Instance UID differs between command and data set".into())
+        }
+        Refusal::TooLong => (Status::OUT_OF_RESOURCES, "The instance is longer than 16 GiB".into()),
+        Refusal::Archive(err) => {
+            let comment = match err {
+                archive::Error::Database(_) => "The archive's database does not answer, send again later",
+                archive::Error::File(_) => "The archive cannot write its files, send again later",
+                archive::Error::DiskFull => "The archive's disk is full",
+                archive::Error::Stopping => "The archive is being stopped, send again later",
+            };
+            (Status::OUT_OF_RESOURCES, comment.into())
+        }
+    }
+}
+
+fn response(request: &CommandSet, status: Status, comment: &str) -> CommandSet {
+    let mut response = CommandSet::new();
+    for tag in [tags::AFFECTED_SOP_CLASS_UID, tags::AFFECTED_SOP_INSTANCE_UID] {
+        if let Some(uid) = request.uid(tag).filter(|uid| uid.len() <= 64) {
+            response.set_uid(tag, &uid);
+        }
+    }
+    response.set_u16(tags::COMMAND_FIELD, C_STORE_RSP);
+    response.set_u16(tags::MESSAGE_ID_BEING_RESPONDED_TO, request.u16(tags::MESSAGE_ID).unwrap_or(0));
+    response.set_u16(tags::COMMAND_DATA_SET_TYPE, NO_DATA_SET);
+    response.set_u16(tags::STATUS, status.0);
+    if !comment.is_empty() {
+        response.set_error_comment(comment);
+    }
+    response
+}

@@ -1,0 +1,268 @@
+//! The DICOM port: accepts connections, decides who may call, and ends every association.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use dicom_ul::pdu::{
+    AssociationRJ, AssociationRJResult, AssociationRJServiceProviderASCEReason,
+    AssociationRJServiceProviderPresentationReason, AssociationRJServiceUserReason, AssociationRJSource,
+    AssociationRQ,
+};
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::Instrument;
+
+use super::access::{self, Access, Known, UnknownPeers};
+use super::association::{Association, Stage};
+use super::negotiation::{self, APPLICATION_CONTEXT_NAME, trim};
+use super::scp::{self, Caller};
+use super::{Error, Timeouts};
+use crate::archive::Archive;
+use crate::db::{self, Pool};
+use crate::dicom::ae_title::AeTitle;
+
+/// What the port needs to know.
+#[derive(Clone)]
+pub struct Settings {
+    /// Our AE title.
+    pub ae_title: AeTitle,
+    /// What happens to callers that are not peers.
+    pub unknown_peers: UnknownPeers,
+    /// Associations at a time; beyond, they are rejected as a passing congestion.
+    pub max_associations: usize,
+    /// How long peers may take.
+    pub timeouts: Timeouts,
+    /// How long associations that are busy get when the server is being stopped.
+    pub grace: Duration,
+}
+
+/// Connections beyond the limit that are told so. Beyond these too, a connection is closed without a word.
+const MAXIMUM_REJECTIONS: usize = 64;
+
+struct Port {
+    settings: Settings,
+    archive: Archive,
+    pool: Pool,
+    stage: watch::Receiver<Stage>,
+    open: AtomicUsize,
+}
+
+/// Serves the port until `stopping` turns true, and then until what is in flight is finished, or the grace is over.
+pub async fn serve(
+    listener: TcpListener,
+    settings: Settings,
+    archive: Archive,
+    pool: Pool,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let grace = settings.grace;
+    let (stage, on_stage) = watch::channel(Stage::Running);
+    let port = Arc::new(Port { settings, archive, pool, stage: on_stage, open: AtomicUsize::new(0) });
+    let mut associations = JoinSet::new();
+    let mut next_stage = tokio::time::Instant::now();
+    loop {
+        let now = *stage.borrow();
+        tokio::select! {
+            // While the server is being stopped new callers still get an answer: a rejection as congested.
+            accepted = listener.accept() => match accepted {
+                Ok((stream, address)) => {
+                    let port = port.clone();
+                    associations.spawn(async move { port.connection(stream, address).await });
+                }
+                Err(err) => {
+                    // Out of file descriptors, most likely; connections that end give them back.
+                    tracing::error!(%err, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            },
+            Some(ended) = associations.join_next() => {
+                if let Err(err) = ended && err.is_panic() {
+                    tracing::error!(%err, "an association ended in a panic");
+                }
+            }
+            () = stopped(&mut stopping), if now == Stage::Running => {
+                stage.send_replace(Stage::Finishing);
+                next_stage = tokio::time::Instant::now() + grace;
+            }
+            () = tokio::time::sleep_until(next_stage), if now != Stage::Running => {
+                if now == Stage::Ending {
+                    break;
+                }
+                tracing::warn!(associations = associations.len(), "aborting associations that took too long to finish");
+                stage.send_replace(Stage::Ending);
+                next_stage = tokio::time::Instant::now() + Duration::from_secs(3);
+            }
+        }
+        if *stage.borrow() != Stage::Running && associations.is_empty() {
+            break;
+        }
+    }
+    associations.shutdown().await;
+}
+
+/// Completes when the server is being stopped; a sender that is gone says so too.
+async fn stopped(stopping: &mut watch::Receiver<bool>) {
+    if let Err(err) = stopping.wait_for(|stop| *stop).await {
+        tracing::debug!(%err, "nobody is left who could stop the server, so it stops");
+    }
+}
+
+impl Port {
+    async fn connection(&self, stream: TcpStream, address: SocketAddr) {
+        let ip = address.ip().to_canonical();
+        let span = tracing::info_span!("association", address = %ip, calling = tracing::field::Empty);
+        async {
+            // DCMTK-like peers wait 40 ms for each of our answers with Nagle's algorithm on.
+            if let Err(err) = stream.set_nodelay(true) {
+                tracing::debug!(%err, "the connection was gone at once");
+                return;
+            }
+            let open = Open::enter(&self.open);
+            if open.number > self.settings.max_associations + MAXIMUM_REJECTIONS {
+                tracing::warn!("closed a connection: far too many are open");
+                return;
+            }
+            let mut association = Association::new(stream, self.settings.timeouts, self.stage.clone());
+            let congested = open.number > self.settings.max_associations;
+            match self.association(&mut association, ip, congested).await {
+                Ok(End::Released) => {
+                    if let Err(err) = association.released().await {
+                        tracing::debug!(err = &err as &dyn std::error::Error, "the peer did not wait for our release");
+                    }
+                }
+                Ok(End::Rejected(rj, why)) => {
+                    tracing::warn!("rejected an association: {why}");
+                    if let Err(err) = association.reject(rj).await {
+                        tracing::debug!(err = &err as &dyn std::error::Error, "the peer did not wait for the rejection");
+                    }
+                }
+                Err(Error::Closed) => tracing::debug!("the peer closed the connection"),
+                Err(err) => {
+                    tracing::warn!(err = &err as &dyn std::error::Error, "an association ended before its release");
+                    association.abort(&err).await;
+                }
+            }
+        }
+        .instrument(span)
+        .await;
+    }
+
+    async fn association(
+        &self,
+        association: &mut Association,
+        ip: std::net::IpAddr,
+        congested: bool,
+    ) -> Result<End, Error> {
+        let rq = association.requested().await?;
+        let calling = rq.calling_ae_title.trim().to_owned();
+        tracing::Span::current().record("calling", printable(&calling));
+        if rq.protocol_version & 1 == 0 {
+            let reason = AssociationRJServiceProviderASCEReason::ProtocolVersionNotSupported;
+            return Ok(permanent(AssociationRJSource::ServiceProviderASCE(reason), "another protocol version"));
+        }
+        if trim(&rq.application_context_name) != APPLICATION_CONTEXT_NAME {
+            let reason = AssociationRJServiceUserReason::ApplicationContextNameNotSupported;
+            return Ok(permanent(AssociationRJSource::ServiceUser(reason), "another application context"));
+        }
+        if congested {
+            return Ok(transient(AssociationRJServiceProviderPresentationReason::LocalLimitExceeded, "too many are open"));
+        }
+        if *self.stage.borrow() != Stage::Running {
+            let reason = AssociationRJServiceProviderPresentationReason::TemporaryCongestion;
+            return Ok(transient(reason, "the server is stopping"));
+        }
+        let access = match self.decide(&rq, &calling, ip).await {
+            Ok(Ok(access)) => access,
+            Ok(Err(reason)) => {
+                let why = reason.to_string();
+                return Ok(permanent(AssociationRJSource::ServiceUser(reason), &why));
+            }
+            Err(err) => {
+                tracing::error!(err = &err as &dyn std::error::Error, "cannot look up the caller");
+                let reason = AssociationRJServiceProviderPresentationReason::TemporaryCongestion;
+                return Ok(transient(reason, "the database does not answer"));
+            }
+        };
+        let (ac, contexts) = negotiation::accept(&rq, access);
+        tracing::info!(contexts = contexts.len(), proposed = rq.presentation_contexts.len(), "accepted an association");
+        association.accept(&rq, ac, contexts).await?;
+        let caller = Caller { ae_title: calling, address: ip.to_string() };
+        let receiving = self.archive.activity().begin(&caller.ae_title, &caller.address);
+        scp::serve(association, &self.archive, &caller, &receiving).await?;
+        Ok(End::Released)
+    }
+
+    /// Looks the caller up, decides, and notes it where an administrator should see it.
+    async fn decide(
+        &self,
+        rq: &AssociationRQ,
+        calling: &str,
+        ip: std::net::IpAddr,
+    ) -> Result<Result<Access, AssociationRJServiceUserReason>, db::Error> {
+        let Ok(title) = calling.parse::<AeTitle>() else {
+            return Ok(Err(AssociationRJServiceUserReason::CallingAETitleNotRecognized));
+        };
+        let mut conn = db::acquire(&self.pool).await?;
+        let peer = db::peer::by_ae_title(&mut conn, &title).await?;
+        drop(conn); // a look-up of a host name may take its time
+        let known = match &peer {
+            None => Known::No,
+            Some(peer) if access::calls_from(&peer.host, ip).await => Known::Yes { may_store: peer.may_store },
+            Some(_) => Known::ElsewhereThan,
+        };
+        let decision = access::decide(rq, self.settings.ae_title.as_str(), known, self.settings.unknown_peers);
+        let mut conn = db::acquire(&self.pool).await?;
+        match (&peer, known) {
+            (Some(peer), Known::Yes { .. }) => db::peer::seen(&mut conn, peer.peer_key).await?,
+            _ if decision.show => {
+                let called = rq.called_ae_title.trim();
+                let asked_for = access::asked_for(rq);
+                db::peer::note_unknown(&mut conn, &title, &ip.to_string(), called, &asked_for).await?;
+            }
+            _ => {}
+        }
+        Ok(decision.access)
+    }
+}
+
+/// How an association ends in good order.
+enum End {
+    Released,
+    Rejected(AssociationRJ, String),
+}
+
+fn permanent(source: AssociationRJSource, why: &str) -> End {
+    End::Rejected(AssociationRJ { result: AssociationRJResult::Permanent, source }, why.to_owned())
+}
+
+fn transient(reason: AssociationRJServiceProviderPresentationReason, why: &str) -> End {
+    let source = AssociationRJSource::ServiceProviderPresentation(reason);
+    End::Rejected(AssociationRJ { result: AssociationRJResult::Transient, source }, why.to_owned())
+}
+
+/// Counts an open connection while it lives.
+struct Open<'a> {
+    count: &'a AtomicUsize,
+    number: usize,
+}
+
+impl<'a> Open<'a> {
+    fn enter(count: &'a AtomicUsize) -> Open<'a> {
+        Open { count, number: count.fetch_add(1, Ordering::Relaxed) + 1 }
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// An AE title as it may go into a log line.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect()
+}

@@ -1,0 +1,40 @@
+//! DIMSE status codes, PS3.7 Annex C and the tables of PS3.4 that the services name.
+
+/// The value of Status (0000,0900) in a response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Status(pub u16);
+
+impl Status {
+    /// PS3.7 C.1.1.
+    pub const SUCCESS: Status = Status(0x0000);
+    /// PS3.7 C.5.15: the peer may not use this service.
+    pub const NOT_AUTHORIZED: Status = Status(0x0124);
+    /// PS3.7 C.5.26: the SCP does not offer this service.
+    pub const UNRECOGNIZED_OPERATION: Status = Status(0x0211);
+    /// PS3.7 C.5.13: a parameter of the command is missing or wrong.
+    pub const MISTYPED_ARGUMENT: Status = Status(0x0212);
+    /// PS3.7 C.5.25: the SOP class is not what the presentation context negotiated.
+    pub const SOP_CLASS_NOT_SUPPORTED: Status = Status(0x0122);
+
+    /// PS3.4 Table B.2-1: out of resources; the same instance may be sent again later.
+    pub const OUT_OF_RESOURCES: Status = Status(0xA700);
+    /// PS3.4 Table B.2-1, failure: data set does not match SOP class, or the instance that the command names.
+    pub const DATA_SET_DOES_NOT_MATCH: Status = Status(0xA900);
+    /// PS3.4 Table B.2-1, failure: cannot understand.
+    pub const CANNOT_UNDERSTAND: Status = Status(0xC000);
+    /// PS3.4 Table B.2-1, warning: what was stored is not filed exactly as it was sent.
+    pub const COERCION_OF_DATA_ELEMENTS: Status = Status(0xB000);
+    /// PS3.4 Table B.2-1, warning: stored, though the data set does not fit its SOP class.
+    pub const DATA_SET_DOES_NOT_MATCH_WARNING: Status = Status(0xB007);
+
+    /// Success or warning: the SCP has done what was asked.
+    pub fn is_done(self) -> bool {
+        self == Status::SUCCESS || self.0 & 0xF000 == 0xB000 || self.0 == 0x0001
+    }
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:04X}H", self.0)
+    }
+}

@@ -1,0 +1,90 @@
+//! Overlay planes of the groups 6000 to 601E, PS3.3 C.9.2.
+
+use dicom_core::{Tag, VR};
+
+use super::Pixels;
+use super::geometry::Grid;
+use crate::codec::Decoded;
+use crate::dicom::data_set::DataSet;
+
+/// The white pixels of one overlay on one frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plane {
+    /// Row and column in the image of the overlay's first pixel, from 0; may be negative.
+    top: i64,
+    left: i64,
+    columns: u32,
+    bits: Vec<bool>,
+}
+
+/// The overlays that belong on a frame.
+pub fn planes(attributes: &DataSet, decoded: &Decoded, frame0: usize) -> Vec<Plane> {
+    (0x6000..=0x601E).step_by(2).filter_map(|group| plane(attributes, decoded, frame0, group)).collect()
+}
+
+fn plane(attributes: &DataSet, decoded: &Decoded, frame0: usize, group: u16) -> Option<Plane> {
+    let size = |element| u32::try_from(attributes.integer(Tag(group, element))?).ok();
+    // Origin and size of overlays in the pixels are those of the image where they are not given.
+    let rows = size(0x0010);
+    let columns = size(0x0011);
+    let origin = attributes.numbers(Tag(group, 0x0050));
+    let start = |index: usize| origin.get(index).map_or(0, |value| *value as i64 - 1);
+    let (top, left) = (start(0), start(1));
+
+    let data = bytes(attributes, Tag(group, 0x3000));
+    if data.is_empty() {
+        let position = u32::try_from(attributes.integer(Tag(group, 0x0102))?).ok()?;
+        let words = decoded.unused_bits.as_ref()?;
+        let bits = words.iter().map(|word| word.checked_shr(position).is_some_and(|word| word & 1 == 1));
+        return Some(Plane { top: 0, left: 0, columns: decoded.columns, bits: bits.collect() });
+    }
+    let (rows, columns) = (rows?, columns?);
+    let pixels = usize::try_from(u64::from(rows) * u64::from(columns)).ok()?;
+    let frame = overlay_frame(attributes, group, frame0)?;
+    let first = frame.checked_mul(pixels)?;
+    if columns == 0 || data.len().checked_mul(8)? < first.checked_add(pixels)? {
+        return None;
+    }
+    let bits = data.get(first / 8..)?.iter().flat_map(|byte| (0..8).map(move |bit| (byte >> bit) & 1 == 1));
+    Some(Plane { top, left, columns, bits: bits.skip(first % 8).take(pixels).collect() })
+}
+
+/// Which frame of the overlay lies on the frame of the image, C.9.3; an overlay of one frame lies on all.
+fn overlay_frame(attributes: &DataSet, group: u16, frame0: usize) -> Option<usize> {
+    let frames = attributes.integer(Tag(group, 0x0015)).unwrap_or(1);
+    if frames <= 1 && attributes.integer(Tag(group, 0x0051)).is_none() {
+        return Some(0);
+    }
+    let origin = attributes.integer(Tag(group, 0x0051)).unwrap_or(1);
+    let frame = i64::try_from(frame0).ok()?.checked_sub(origin.checked_sub(1)?)?;
+    usize::try_from(frame).ok().filter(|_| frame < frames)
+}
+
+/// Overlay Data in reading order, whichever byte of its words stood first.
+fn bytes(attributes: &DataSet, tag: Tag) -> Vec<u8> {
+    let words = attributes.element(tag).is_some_and(|element| element.vr == VR::OW);
+    if words && attributes.is_big_endian() {
+        return attributes.words(tag).into_iter().flat_map(u16::to_le_bytes).collect();
+    }
+    attributes.bytes(tag).unwrap_or_default().to_vec()
+}
+
+impl Plane {
+    /// Draws the plane in white.
+    pub fn draw(&self, pixels: &mut Pixels, grid: &Grid) {
+        let columns = usize::try_from(self.columns).unwrap_or(usize::MAX).max(1);
+        for (row, line) in (self.top..).zip(self.bits.chunks(columns)) {
+            for (column, _) in (self.left..).zip(line).filter(|(_, set)| **set) {
+                let Some(position) = grid.position(row, column) else { continue };
+                let (bytes, width) = match pixels {
+                    Pixels::Grey(bytes) => (bytes, 1),
+                    Pixels::Rgb(bytes) => (bytes, 3),
+                };
+                let start = position.saturating_mul(width);
+                if let Some(pixel) = bytes.get_mut(start..start + width) {
+                    pixel.fill(255);
+                }
+            }
+        }
+    }
+}

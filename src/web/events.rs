@@ -1,0 +1,188 @@
+//! `GET /events`: server-sent events for pages that are open (HTML standard, section 9.2).
+//!
+//! A stream sleeps until something happens, then waits half a second for more of the same, so that a thousand
+//! instances are a few events. A comment every twenty seconds keeps proxies from hanging up and finds out clients
+//! that have gone. The stream ends when the program is to stop; the browser comes back when it is there again.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use actix_web::http::header;
+use actix_web::{HttpResponse, web};
+use bytes::Bytes;
+use futures_util::stream::{self, Stream};
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use tokio::sync::{broadcast, watch};
+use tokio::time::{sleep, timeout};
+
+use super::App;
+use super::access::User;
+use super::text;
+use crate::archive::activity::{Activity, Event, Live};
+
+/// A comment is sent after this long without an event.
+const HEARTBEAT: Duration = Duration::from_secs(20);
+/// How long events are gathered before they are sent.
+const GATHER: Duration = Duration::from_millis(500);
+/// Studies named in one event; a client that sees more reads the list again anyway.
+const MOST_STUDIES: usize = 20;
+
+/// `GET /events`
+pub async fn stream(_: User, app: web::Data<App>) -> HttpResponse {
+    let activity = app.archive.activity().clone();
+    let listener = Listener {
+        events: activity.subscribe(),
+        stopping: app.stopping.clone(),
+        greeting: Some(format!("retry: 3000\n\n{}", receiving_event(&activity))),
+        activity,
+    };
+    HttpResponse::Ok()
+        .content_type("text/event-stream; charset=utf-8")
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header((header::CONTENT_ENCODING, "identity"))
+        .insert_header(("X-Accel-Buffering", "no"))
+        .streaming(listener.into_stream())
+}
+
+/// Who is sending now, in one line; empty when nobody is.
+pub fn receiving(live: &[Live]) -> String {
+    const NAMED: usize = 3;
+    let line = |live: &Live| {
+        format!("{}: {}", live.calling_ae_title, text::counted(live.instances, "image", "images"))
+    };
+    let mut parts: Vec<String> = live.iter().take(NAMED).map(line).collect();
+    match live.len() {
+        0 => return String::new(),
+        ..=NAMED => {}
+        more => parts.push(format!("{} more", more - NAMED)),
+    }
+    format!("Receiving {}", parts.join(", "))
+}
+
+struct Listener {
+    events: broadcast::Receiver<Event>,
+    stopping: watch::Receiver<bool>,
+    activity: Activity,
+    greeting: Option<String>,
+}
+
+/// What a stream tells next.
+#[derive(Default)]
+struct News {
+    studies: BTreeSet<String>,
+    receiving: bool,
+    is_over: bool,
+}
+
+impl Listener {
+    fn into_stream(self) -> impl Stream<Item = Result<Bytes, actix_web::Error>> {
+        stream::unfold(self, async |mut listener| {
+            let chunk = match listener.greeting.take() {
+                Some(greeting) => greeting,
+                None => listener.next().await?,
+            };
+            Some((Ok(Bytes::from(chunk)), listener))
+        })
+    }
+
+    /// The next chunk; `None` at the end. Cancel-safe: a client that goes away drops it wherever it waits.
+    async fn next(&mut self) -> Option<String> {
+        let mut stopping = self.stopping.clone();
+        tokio::select! {
+            _ = stopping.wait_for(|stopping| *stopping) => None,
+            chunk = self.news() => chunk,
+        }
+    }
+
+    async fn news(&mut self) -> Option<String> {
+        let Ok(first) = timeout(HEARTBEAT, self.events.recv()).await else {
+            return Some(": still here\n\n".to_owned());
+        };
+        let mut news = News::default();
+        news.take(first);
+        sleep(GATHER).await;
+        loop {
+            match self.events.try_recv() {
+                Ok(event) => news.take(Ok(event)),
+                Err(TryRecvError::Lagged(missed)) => news.take(Err(RecvError::Lagged(missed))),
+                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+            }
+        }
+        if news.is_over { None } else { Some(news.written(&self.activity)) }
+    }
+}
+
+impl News {
+    fn take(&mut self, event: Result<Event, RecvError>) {
+        match event {
+            Ok(Event::Stored { study_instance_uid }) => {
+                self.studies.insert(study_instance_uid);
+            }
+            Ok(Event::Receiving) => self.receiving = true,
+            // What was missed may have been anything: let the page look again.
+            Err(RecvError::Lagged(_)) => {
+                self.studies.insert(String::new());
+                self.receiving = true;
+            }
+            Err(RecvError::Closed) => self.is_over = true,
+        }
+    }
+
+    fn written(&self, activity: &Activity) -> String {
+        let mut written = String::new();
+        if self.receiving {
+            written.push_str(&receiving_event(activity));
+        }
+        if !self.studies.is_empty() {
+            let uids: Vec<&str> = self.studies.iter().take(MOST_STUDIES).map(String::as_str).collect();
+            written.push_str(&event("stored", &uids.join(" ")));
+        }
+        written
+    }
+}
+
+fn receiving_event(activity: &Activity) -> String {
+    event("receiving", &receiving(&activity.live()))
+}
+
+/// One event. The data are a single line: AE titles and UIDs have no line breaks, and what had would be cut here.
+fn event(name: &str, data: &str) -> String {
+    let line = data.lines().next().unwrap_or_default();
+    format!("event: {name}\ndata: {line}\n\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    fn live(title: &str, instances: u64) -> Live {
+        Live {
+            calling_ae_title: title.into(),
+            address: "127.0.0.1".into(),
+            instances,
+            study_instance_uid: "1.2".into(),
+            since: Instant::now(),
+        }
+    }
+
+    #[test]
+    fn the_line_names_three_senders_and_counts_the_others() {
+        assert_eq!(receiving(&[]), "");
+        assert_eq!(receiving(&[live("CT01", 214)]), "Receiving CT01: 214 images");
+        let five = ["A", "B", "C", "D", "E"].map(|title| live(title, 1));
+        assert_eq!(receiving(&five), "Receiving A: 1 image, B: 1 image, C: 1 image, 2 more");
+    }
+
+    #[test]
+    fn an_event_cannot_be_broken_into_two() {
+        assert_eq!(event("stored", "1.2\nevent: x"), "event: stored\ndata: 1.2\n\n");
+    }
+
+    #[test]
+    fn a_listener_that_fell_behind_is_told_to_look_again() {
+        let mut news = News::default();
+        news.take(Err(RecvError::Lagged(1000)));
+        assert!(news.written(&Activity::default()).contains("event: stored\n"));
+    }
+}

@@ -1,0 +1,436 @@
+//! The study list's form: its address becomes [`Filters`], those become a [`Query`], and every state of the list has
+//! an address again. Pure.
+
+use chrono::{Days, NaiveDate};
+use percent_encoding::percent_decode_str;
+
+use crate::dicom::query::{Attribute, Direction, Key, Matching, Page, Query, Sort, SortKey, Word};
+use crate::dicom::value;
+
+/// Studies on a page of the list.
+const PAGE_SIZE: u64 = 25;
+/// Characters of a field that are looked at.
+const FIELD_LENGTH: usize = 200;
+/// Modalities that can be chosen at once.
+const MOST_MODALITIES: usize = 20;
+/// The order of a list for which none was asked: what was made last comes first.
+const USUAL: Sort = Sort { by: SortKey::StudyDate, direction: Direction::Descending };
+
+/// What the form of the study list says, as it was typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filters {
+    /// Name, ID or accession number.
+    pub text: String,
+    /// Which dates.
+    pub period: Period,
+    /// First day of a range, as typed.
+    pub from: String,
+    /// Last day of a range, as typed.
+    pub to: String,
+    /// Chosen modalities; none means any.
+    pub modalities: Vec<String>,
+    /// In the study description.
+    pub description: String,
+    /// In the referring physician's name.
+    pub referring: String,
+    /// In the accession number.
+    pub accession: String,
+    /// In the Patient ID.
+    pub id: String,
+    /// In the institution's name.
+    pub institution: String,
+    /// The order.
+    pub sort: Sort,
+    /// The page, from 1.
+    pub page: u64,
+    /// See [`Page::as_of`].
+    pub as_of: Option<u64>,
+}
+
+/// Which study dates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Period {
+    /// Any, also none.
+    Any,
+    /// Today.
+    Today,
+    /// Today and the six days before.
+    SevenDays,
+    /// Today and the 29 days before.
+    ThirtyDays,
+    /// From a day to a day.
+    Range,
+}
+
+impl Period {
+    /// In the order of the chips.
+    pub const ALL: [Period; 5] =
+        [Period::Any, Period::Today, Period::SevenDays, Period::ThirtyDays, Period::Range];
+
+    /// The word in the address.
+    pub fn name(self) -> &'static str {
+        match self {
+            Period::Any => "",
+            Period::Today => "today",
+            Period::SevenDays => "7d",
+            Period::ThirtyDays => "30d",
+            Period::Range => "range",
+        }
+    }
+
+    /// The word on the chip.
+    pub fn label(self) -> &'static str {
+        match self {
+            Period::Any => "Any date",
+            Period::Today => "Today",
+            Period::SevenDays => "7 days",
+            Period::ThirtyDays => "30 days",
+            Period::Range => "Range",
+        }
+    }
+}
+
+/// The columns that can be sorted by: word in the address, heading, and the direction of the first click.
+pub const COLUMNS: [(SortKey, &str, &str, Direction); 8] = [
+    (SortKey::PatientName, "patient", "Patient", Direction::Ascending),
+    (SortKey::PatientBirthDate, "born", "Born", Direction::Ascending),
+    (SortKey::StudyDate, "date", "Study date", Direction::Descending),
+    (SortKey::Modality, "modality", "Modality", Direction::Ascending),
+    (SortKey::StudyDescription, "description", "Description", Direction::Ascending),
+    (SortKey::ReferringPhysicianName, "referring", "Referring", Direction::Ascending),
+    (SortKey::AccessionNumber, "accession", "Accession", Direction::Ascending),
+    (SortKey::Instances, "images", "Images", Direction::Descending),
+];
+
+impl Default for Filters {
+    fn default() -> Filters {
+        Filters {
+            text: String::new(),
+            period: Period::Any,
+            from: String::new(),
+            to: String::new(),
+            modalities: Vec::new(),
+            description: String::new(),
+            referring: String::new(),
+            accession: String::new(),
+            id: String::new(),
+            institution: String::new(),
+            sort: USUAL,
+            page: 1,
+            as_of: None,
+        }
+    }
+}
+
+impl Filters {
+    /// Reads the part of an address behind the question mark. What it does not know it leaves out.
+    pub fn parse(address: &str) -> Filters {
+        let mut filters = Filters::default();
+        let mut direction = None;
+        for pair in address.split('&') {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let value = decoded(value);
+            match name {
+                "q" => filters.text = value,
+                "date" => filters.period = period(&value),
+                "from" => filters.from = value,
+                "to" => filters.to = value,
+                "modality" => filters.add_modality(value),
+                "description" => filters.description = value,
+                "referring" => filters.referring = value,
+                "accession" => filters.accession = value,
+                "id" => filters.id = value,
+                "institution" => filters.institution = value,
+                "sort" => filters.sort = sort_by(&value),
+                "order" => direction = order(&value),
+                "page" => filters.page = value.parse().unwrap_or(1).max(1),
+                "as_of" => filters.as_of = value.parse().ok(),
+                _ => {}
+            }
+        }
+        if filters.period == Period::Any && !(filters.from.is_empty() && filters.to.is_empty()) {
+            filters.period = Period::Range;
+        }
+        if let Some(direction) = direction {
+            filters.sort.direction = direction;
+        }
+        filters
+    }
+
+    fn add_modality(&mut self, modality: String) {
+        let written = modality.bytes().all(|byte| byte.is_ascii_alphanumeric() || b" _".contains(&byte));
+        let fits = (1..=16).contains(&modality.len()) && self.modalities.len() < MOST_MODALITIES;
+        if written && fits && !self.modalities.contains(&modality) {
+            self.modalities.push(modality);
+        }
+    }
+
+    /// What is to be looked for, if today is `today`.
+    pub fn query(&self, today: NaiveDate) -> Query {
+        let mut keys = Vec::new();
+        let mut key = |attribute, matching| keys.push(Key { attribute, matching });
+        if let Some((from, to)) = self.days(today) {
+            key(Attribute::StudyDate, Matching::Range(from, to));
+        }
+        if !self.modalities.is_empty() {
+            key(Attribute::ModalitiesInStudy, Matching::MultipleValue(self.modalities.clone()));
+        }
+        if !self.referring.is_empty() {
+            key(Attribute::ReferringPhysicianName, Matching::Words(Word::all(&self.referring)));
+        }
+        for (attribute, text) in [
+            (Attribute::StudyDescription, &self.description),
+            (Attribute::AccessionNumber, &self.accession),
+            (Attribute::PatientId, &self.id),
+            (Attribute::InstitutionName, &self.institution),
+        ] {
+            if !text.is_empty() {
+                key(attribute, Matching::Contains(text.clone()));
+            }
+        }
+        let page = Page { number: self.page, size: PAGE_SIZE, as_of: self.as_of };
+        Query { words: Word::all(&self.text), keys, sort: self.sort, page }
+    }
+
+    fn days(&self, today: NaiveDate) -> Option<(Option<NaiveDate>, Option<NaiveDate>)> {
+        let since = |days| Some((today.checked_sub_days(Days::new(days)), Some(today)));
+        match self.period {
+            Period::Any => None,
+            Period::Today => since(0),
+            Period::SevenDays => since(6),
+            Period::ThirtyDays => since(29),
+            Period::Range => Some((day(&self.from), day(&self.to))).filter(|days| *days != (None, None)),
+        }
+    }
+
+    /// What is wrong with the dates of a range, in words.
+    pub fn mistake(&self) -> Option<&'static str> {
+        if self.period != Period::Range {
+            return None;
+        }
+        let is_wrong = |text: &str| !text.is_empty() && day(text).is_none();
+        match (day(&self.from), day(&self.to)) {
+            _ if is_wrong(&self.from) || is_wrong(&self.to) => Some("Dates are written like 2026-01-31."),
+            (Some(from), Some(to)) if from > to => Some("The first day is after the last one."),
+            _ => None,
+        }
+    }
+
+    /// Whether anything is asked of the studies at all.
+    pub fn is_narrowed(&self) -> bool {
+        let everything =
+            Filters { sort: self.sort, page: self.page, as_of: self.as_of, ..Filters::default() };
+        *self != everything
+    }
+
+    /// Whether one of the fields behind "More" is in use.
+    pub fn uses_more(&self) -> bool {
+        [&self.description, &self.referring, &self.accession, &self.id, &self.institution]
+            .into_iter()
+            .any(|text| !text.is_empty())
+    }
+
+    /// The address of this state of the list.
+    pub fn address(&self) -> String {
+        let mut pairs: Vec<(&str, String)> = Vec::new();
+        let mut text = |name, value: &str| {
+            if !value.is_empty() {
+                pairs.push((name, value.to_owned()));
+            }
+        };
+        text("q", &self.text);
+        text("date", self.period.name());
+        if self.period == Period::Range {
+            text("from", &self.from);
+            text("to", &self.to);
+        }
+        for modality in &self.modalities {
+            text("modality", modality);
+        }
+        text("description", &self.description);
+        text("referring", &self.referring);
+        text("accession", &self.accession);
+        text("id", &self.id);
+        text("institution", &self.institution);
+        if self.sort != USUAL {
+            text("sort", self.sort_name());
+            text("order", self.order_name());
+        }
+        if self.page > 1 {
+            text("page", &self.page.to_string());
+            if let Some(as_of) = self.as_of {
+                text("as_of", &as_of.to_string());
+            }
+        }
+        match serde_urlencoded::to_string(&pairs) {
+            Ok(query) if !query.is_empty() => format!("/studies?{query}"),
+            _ => "/studies".to_owned(),
+        }
+    }
+
+    /// The same search from its first page, in another order.
+    pub fn sorted(&self, by: SortKey, direction: Direction) -> Filters {
+        Filters { sort: Sort { by, direction }, ..self.first_page() }
+    }
+
+    /// The same search, another page of it.
+    pub fn turned_to(&self, page: u64, as_of: Option<u64>) -> Filters {
+        Filters { page, as_of, ..self.clone() }
+    }
+
+    /// The same search on any date.
+    pub fn of_any_date(&self) -> Filters {
+        Filters { period: Period::Any, from: String::new(), to: String::new(), ..self.first_page() }
+    }
+
+    /// The same search in all modalities.
+    pub fn of_any_modality(&self) -> Filters {
+        Filters { modalities: Vec::new(), ..self.first_page() }
+    }
+
+    fn first_page(&self) -> Filters {
+        Filters { page: 1, as_of: None, ..self.clone() }
+    }
+
+    /// The order's column, for the address.
+    pub fn sort_name(&self) -> &'static str {
+        COLUMNS.iter().find(|column| column.0 == self.sort.by).map_or("date", |column| column.1)
+    }
+
+    /// The order's direction, for the address.
+    pub fn order_name(&self) -> &'static str {
+        match self.sort.direction {
+            Direction::Ascending => "asc",
+            Direction::Descending => "desc",
+        }
+    }
+
+    /// Whether the list is in its usual order.
+    pub fn is_usual_order(&self) -> bool {
+        self.sort == USUAL
+    }
+}
+
+fn decoded(value: &str) -> String {
+    let value = value.replace('+', " ");
+    let value = percent_decode_str(&value).decode_utf8_lossy();
+    let plain = value.chars().filter(|c| !c.is_control()).take(FIELD_LENGTH);
+    plain.collect::<String>().trim().to_owned()
+}
+
+fn period(name: &str) -> Period {
+    Period::ALL.into_iter().find(|period| period.name() == name).unwrap_or(Period::Any)
+}
+
+fn sort_by(name: &str) -> Sort {
+    COLUMNS
+        .iter()
+        .find(|column| column.1 == name)
+        .map_or(USUAL, |&(by, _, _, direction)| Sort { by, direction })
+}
+
+fn order(name: &str) -> Option<Direction> {
+    match name {
+        "asc" => Some(Direction::Ascending),
+        "desc" => Some(Direction::Descending),
+        _ => None,
+    }
+}
+
+/// `2026-01-31` as browsers send it, or DICOM's `20260131`.
+fn day(text: &str) -> Option<NaiveDate> {
+    NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().or_else(|| value::date(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn today() -> NaiveDate {
+        NaiveDate::from_ymd_opt(2026, 3, 1).expect("a date")
+    }
+
+    fn keys(address: &str) -> Vec<Key> {
+        Filters::parse(address).query(today()).keys
+    }
+
+    #[test]
+    fn every_state_survives_its_address() {
+        for address in [
+            "/studies",
+            "/studies?q=M%C3%BCller+4711",
+            "/studies?date=7d&modality=CT&modality=MR",
+            "/studies?date=range&from=2026-01-01&to=2026-01-31",
+            "/studies?description=50%25&referring=a%26b&accession=x&id=y&institution=z",
+            "/studies?sort=patient&order=desc&page=3&as_of=77",
+        ] {
+            let query = address.split_once('?').map_or("", |(_, query)| query);
+            assert_eq!(Filters::parse(query).address(), address);
+        }
+    }
+
+    #[test]
+    fn nonsense_in_an_address_is_the_plain_list() {
+        for query in [
+            "page=0",
+            "page=-1&as_of=x",
+            "sort=password&order=sideways",
+            "date=tomorrow",
+            "modality=%27OR&modality=&modality=%E6%97%A5%E6%9C%AC",
+            "q=%FF%00",
+            "&&=&=x",
+        ] {
+            let filters = Filters::parse(query);
+            assert_eq!(filters.page, 1, "{query}");
+            assert!(filters.modalities.is_empty(), "{query}");
+            assert_eq!(filters.sort, USUAL, "{query}");
+        }
+    }
+
+    #[test]
+    fn seven_days_are_today_and_the_six_before() {
+        let first = NaiveDate::from_ymd_opt(2026, 2, 23);
+        let matching = Matching::Range(first, Some(today()));
+        assert_eq!(keys("date=7d"), [Key { attribute: Attribute::StudyDate, matching }]);
+        let matching = Matching::Range(Some(today()), Some(today()));
+        assert_eq!(keys("date=today"), [Key { attribute: Attribute::StudyDate, matching }]);
+    }
+
+    #[test]
+    fn a_range_may_be_open_and_an_empty_one_asks_nothing() {
+        let matching = Matching::Range(NaiveDate::from_ymd_opt(2026, 1, 1), None);
+        assert_eq!(keys("from=2026-01-01"), [Key { attribute: Attribute::StudyDate, matching }]);
+        assert!(keys("date=range&from=&to=").is_empty());
+    }
+
+    #[test]
+    fn wrong_dates_are_said_in_words() {
+        assert!(Filters::parse("date=range&from=31.1.2026").mistake().is_some());
+        assert!(Filters::parse("date=range&from=2026-02-01&to=2026-01-01").mistake().is_some());
+        assert!(Filters::parse("date=range&from=2026-01-01&to=2026-02-01").mistake().is_none());
+        assert!(Filters::parse("date=today&from=31.1.2026").mistake().is_none());
+    }
+
+    #[test]
+    fn a_first_click_on_a_heading_sorts_as_one_expects() {
+        assert_eq!(Filters::parse("sort=patient").sort.direction, Direction::Ascending);
+        assert_eq!(Filters::parse("sort=images").sort.direction, Direction::Descending);
+    }
+
+    #[test]
+    fn another_order_or_a_wider_search_starts_at_page_one() {
+        let filters = Filters::parse("q=a&date=today&modality=CT&page=4&as_of=9");
+        assert_eq!(filters.of_any_date().address(), "/studies?q=a&modality=CT");
+        assert_eq!(filters.of_any_modality().address(), "/studies?q=a&date=today");
+        assert_eq!(
+            filters.sorted(SortKey::PatientName, Direction::Ascending).address(),
+            "/studies?q=a&date=today&modality=CT&sort=patient&order=asc"
+        );
+    }
+
+    #[test]
+    fn a_list_that_is_only_sorted_is_not_narrowed() {
+        assert!(!Filters::parse("sort=patient&page=2").is_narrowed());
+        assert!(Filters::parse("modality=CT").is_narrowed());
+    }
+}

@@ -1,0 +1,381 @@
+//! Peers: `GET /admin/peers`, a form to add one and to change one, and those that called and are not among them.
+
+use actix_web::{HttpResponse, web};
+use askama::Template;
+use chrono::{NaiveDateTime, Utc};
+use serde::Deserialize;
+
+use super::App;
+use super::access::{Posted, User};
+use super::error::Error;
+use super::page::{self, Layout};
+use super::text;
+use crate::db;
+use crate::db::peer::{self, Peer, PeerDetails, UnknownCaller};
+use crate::dicom::ae_title::AeTitle;
+
+/// A peer as its row shows it.
+struct Row {
+    key: u64,
+    ae_title: String,
+    host: String,
+    port: String,
+    may_store: bool,
+    description: String,
+    seen: String,
+}
+
+/// A stranger as its row shows it.
+struct CallerRow {
+    ae_title: String,
+    address: String,
+    called: String,
+    asked_for: String,
+    calls: String,
+    seen: String,
+}
+
+/// The form of a peer, as it was sent, and as it is shown again with what is wrong with it.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct PeerForm {
+    #[serde(default)]
+    ae_title: String,
+    #[serde(default)]
+    host: String,
+    #[serde(default)]
+    port: String,
+    #[serde(default)]
+    description: String,
+    /// Present where the box is ticked.
+    may_store: Option<String>,
+}
+
+/// What is wrong, beside the field it is wrong in.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Mistakes {
+    ae_title: Option<String>,
+    host: Option<&'static str>,
+    port: Option<&'static str>,
+    description: Option<&'static str>,
+}
+
+#[derive(Template)]
+#[template(path = "peer/list.html")]
+struct ListPage {
+    layout: Layout,
+    peers: Vec<Row>,
+    callers: Vec<CallerRow>,
+    unknown_peers: &'static str,
+    form: PeerForm,
+    mistakes: Mistakes,
+}
+
+#[derive(Template)]
+#[template(path = "peer/edit.html")]
+struct EditPage {
+    layout: Layout,
+    key: u64,
+    /// As it is stored.
+    ae_title: String,
+    form: PeerForm,
+    mistakes: Mistakes,
+}
+
+#[derive(Template)]
+#[template(path = "peer/remove.html")]
+struct RemovePage {
+    layout: Layout,
+    peer: Row,
+}
+
+/// `GET /admin`
+pub async fn home(_: User) -> HttpResponse {
+    page::see_other("/admin/peers")
+}
+
+/// `GET /admin/peers`
+pub async fn list(_: User, layout: Layout, app: web::Data<App>) -> Result<HttpResponse, Error> {
+    let form = PeerForm { may_store: Some("on".into()), ..PeerForm::default() };
+    list_with(layout, &app, form, Mistakes::default()).await
+}
+
+async fn list_with(
+    layout: Layout,
+    app: &App,
+    form: PeerForm,
+    mistakes: Mistakes,
+) -> Result<HttpResponse, Error> {
+    let mut conn = db::acquire(&app.pool).await?;
+    let peers = peer::list(&mut conn).await.map_err(db::Error::from)?;
+    let callers = peer::unknown(&mut conn).await.map_err(db::Error::from)?;
+    page::html(&ListPage {
+        layout,
+        peers: peers.iter().map(row).collect(),
+        callers: callers.iter().map(caller_row).collect(),
+        unknown_peers: app.about.unknown_peers,
+        form,
+        mistakes,
+    })
+}
+
+/// `POST /admin/peers`
+pub async fn add(
+    _: User,
+    layout: Layout,
+    form: Posted<PeerForm>,
+    app: web::Data<App>,
+) -> Result<HttpResponse, Error> {
+    let details = match details(&form) {
+        Ok(details) => details,
+        Err(mistakes) => return list_with(layout, &app, form.clone(), mistakes).await,
+    };
+    let mut conn = db::acquire(&app.pool).await?;
+    match peer::add(&mut conn, &details).await {
+        Ok(()) => {
+            tracing::info!(ae_title = %details.ae_title, "a peer was added");
+            Ok(page::see_other("/admin/peers"))
+        }
+        Err(err) if db::is_duplicate(&err) => {
+            drop(conn);
+            list_with(layout, &app, form.clone(), taken(&details)).await
+        }
+        Err(err) => Err(db::Error::from(err).into()),
+    }
+}
+
+/// `GET /admin/peers/{peer_key}`
+pub async fn edit(
+    _: User,
+    layout: Layout,
+    key: web::Path<String>,
+    app: web::Data<App>,
+) -> Result<HttpResponse, Error> {
+    let peer = stored(&app, &key).await?;
+    let form = PeerForm {
+        ae_title: peer.ae_title.to_string(),
+        host: peer.host.clone(),
+        port: peer.port.map(|port| port.to_string()).unwrap_or_default(),
+        description: peer.description.clone(),
+        may_store: peer.may_store.then(|| "on".into()),
+    };
+    let ae_title = peer.ae_title.to_string();
+    page::html(&EditPage { layout, key: peer.peer_key, ae_title, form, mistakes: Mistakes::default() })
+}
+
+/// `POST /admin/peers/{peer_key}`
+pub async fn change(
+    _: User,
+    layout: Layout,
+    key: web::Path<String>,
+    form: Posted<PeerForm>,
+    app: web::Data<App>,
+) -> Result<HttpResponse, Error> {
+    let peer = stored(&app, &key).await?;
+    let again = |mistakes| {
+        let ae_title = peer.ae_title.to_string();
+        page::html(&EditPage { layout, key: peer.peer_key, ae_title, form: form.clone(), mistakes })
+    };
+    let details = match details(&form) {
+        Ok(details) => details,
+        Err(mistakes) => return again(mistakes),
+    };
+    let mut conn = db::acquire(&app.pool).await?;
+    match peer::update(&mut conn, peer.peer_key, &details).await {
+        Ok(true) => {
+            tracing::info!(ae_title = %details.ae_title, "a peer was changed");
+            Ok(page::see_other("/admin/peers"))
+        }
+        Ok(false) => Err(Error::NotFound),
+        Err(err) if db::is_duplicate(&err) => again(taken(&details)),
+        Err(err) => Err(db::Error::from(err).into()),
+    }
+}
+
+/// `GET /admin/peers/{peer_key}/remove`
+pub async fn ask_to_remove(
+    _: User,
+    layout: Layout,
+    key: web::Path<String>,
+    app: web::Data<App>,
+) -> Result<HttpResponse, Error> {
+    let peer = stored(&app, &key).await?;
+    page::html(&RemovePage { layout, peer: row(&peer) })
+}
+
+/// A form without fields of its own.
+#[derive(Deserialize)]
+pub struct Confirmed {}
+
+/// `POST /admin/peers/{peer_key}/remove`
+pub async fn remove(
+    _: User,
+    key: web::Path<String>,
+    _form: Posted<Confirmed>,
+    app: web::Data<App>,
+) -> Result<HttpResponse, Error> {
+    let key = parsed(&key)?;
+    let mut conn = db::acquire(&app.pool).await?;
+    if peer::remove(&mut conn, key).await.map_err(db::Error::from)? {
+        tracing::info!(peer_key = key, "a peer was removed");
+    }
+    Ok(page::see_other("/admin/peers"))
+}
+
+/// Which stranger a button is about.
+#[derive(Deserialize)]
+pub struct CallerForm {
+    calling_ae_title: String,
+    address: String,
+}
+
+/// `POST /admin/callers/allow`: makes a peer of it, that may store from where it called.
+pub async fn allow(_: User, form: Posted<CallerForm>, app: web::Data<App>) -> Result<HttpResponse, Error> {
+    let ae_title = called_itself(&form)?;
+    let details = PeerDetails {
+        ae_title,
+        host: form.address.clone(),
+        port: None,
+        may_store: true,
+        description: String::new(),
+    };
+    let mut conn = db::acquire(&app.pool).await?;
+    match peer::add(&mut conn, &details).await {
+        Ok(()) => tracing::info!(ae_title = %details.ae_title, host = %details.host, "a caller was allowed"),
+        Err(err) if db::is_duplicate(&err) => return Err(Error::Invalid(elsewhere(&details.ae_title))),
+        Err(err) => return Err(db::Error::from(err).into()),
+    }
+    Ok(page::see_other("/admin/peers"))
+}
+
+/// `POST /admin/callers/forget`
+pub async fn forget(_: User, form: Posted<CallerForm>, app: web::Data<App>) -> Result<HttpResponse, Error> {
+    let ae_title = called_itself(&form)?;
+    let mut conn = db::acquire(&app.pool).await?;
+    peer::forget_unknown(&mut conn, &ae_title, &form.address).await.map_err(db::Error::from)?;
+    Ok(page::see_other("/admin/peers"))
+}
+
+fn called_itself(form: &CallerForm) -> Result<AeTitle, Error> {
+    form.calling_ae_title.parse().map_err(|_| Error::Invalid("This is not an AE title.".into()))
+}
+
+fn elsewhere(ae_title: &AeTitle) -> String {
+    format!(
+        "{ae_title} is a peer already, but is expected from another address. \
+         Change the address of the peer {ae_title} instead."
+    )
+}
+
+fn parsed(key: &str) -> Result<u64, Error> {
+    key.parse().map_err(|_| Error::NotFound)
+}
+
+async fn stored(app: &App, key: &str) -> Result<Peer, Error> {
+    let mut conn = db::acquire(&app.pool).await?;
+    let peer = peer::by_key(&mut conn, parsed(key)?).await.map_err(db::Error::from)?;
+    peer.ok_or(Error::NotFound)
+}
+
+fn row(peer: &Peer) -> Row {
+    Row {
+        key: peer.peer_key,
+        ae_title: peer.ae_title.to_string(),
+        host: peer.host.clone(),
+        port: peer.port.map(|port| port.to_string()).unwrap_or_default(),
+        may_store: peer.may_store,
+        description: peer.description.clone(),
+        seen: peer.last_seen_at.map_or_else(|| "never".to_owned(), ago),
+    }
+}
+
+fn caller_row(caller: &UnknownCaller) -> CallerRow {
+    CallerRow {
+        ae_title: caller.calling_ae_title.to_string(),
+        address: caller.address.clone(),
+        called: caller.called_ae_title.clone(),
+        asked_for: caller.asked_for.clone(),
+        calls: text::counted(caller.calls.into(), "call", "calls"),
+        seen: ago(caller.last_seen_at),
+    }
+}
+
+fn ago(at: NaiveDateTime) -> String {
+    format!("{} ago", text::duration((Utc::now().naive_utc() - at).num_seconds()))
+}
+
+fn taken(details: &PeerDetails) -> Mistakes {
+    let sentence = format!("There is a peer {} already.", details.ae_title);
+    Mistakes { ae_title: Some(sentence), ..Mistakes::default() }
+}
+
+/// The form as values, or everything that is wrong with it at once.
+fn details(form: &PeerForm) -> Result<PeerDetails, Mistakes> {
+    let ae_title = form.ae_title.parse::<AeTitle>();
+    let port = match form.port.trim() {
+        "" => Ok(None),
+        text => text
+            .parse::<u16>()
+            .ok()
+            .filter(|port| *port > 0)
+            .map(Some)
+            .ok_or("Port must be between 1 and 65535."),
+    };
+    let host = form.host.trim();
+    let host_is_wrong =
+        host.len() > 255 || host.chars().any(|c| c.is_whitespace() || c.is_control() || c == '/');
+    let description = form.description.trim();
+    let mistakes = Mistakes {
+        ae_title: ae_title.as_ref().err().map(|err| sentence(&err.to_string())),
+        host: host_is_wrong.then_some("This is not a host name or an IP address."),
+        port: port.err(),
+        description: (description.chars().count() > 255).then_some("At most 255 characters."),
+    };
+    match (ae_title, port) {
+        (Ok(ae_title), Ok(port)) if mistakes == Mistakes::default() => Ok(PeerDetails {
+            ae_title,
+            host: host.to_owned(),
+            port,
+            may_store: form.may_store.is_some(),
+            description: description.to_owned(),
+        }),
+        _ => Err(mistakes),
+    }
+}
+
+/// An error of another layer as a sentence beside a field.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", letters.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn form(ae_title: &str, host: &str, port: &str) -> PeerForm {
+        PeerForm {
+            ae_title: ae_title.into(),
+            host: host.into(),
+            port: port.into(),
+            description: String::new(),
+            may_store: Some("on".into()),
+        }
+    }
+
+    #[test]
+    fn a_good_form_is_a_peer() {
+        let peer = details(&form(" CT01 ", "ct.local", "104")).expect("good");
+        assert_eq!((peer.ae_title.as_str(), peer.port, peer.may_store), ("CT01", Some(104), true));
+        assert_eq!(details(&form("CT01", "", "")).expect("good").port, None);
+    }
+
+    #[test]
+    fn all_mistakes_are_said_at_once_beside_their_fields() {
+        let mistakes = details(&form("A\\B", "a b", "70000")).expect_err("bad");
+        assert!(mistakes.ae_title.is_some_and(|text| text.starts_with("An AE title is made of")));
+        assert!(mistakes.host.is_some());
+        assert_eq!(mistakes.port, Some("Port must be between 1 and 65535."));
+        assert!(details(&form("", "", "0")).is_err());
+    }
+}

@@ -1,0 +1,231 @@
+//! Pictures: one frame of an instance as a PNG, and the thumbnails that stand for a series and a study.
+//!
+//! The same address has the same bytes, so browsers may keep a frame for a year and never ask again. Making one is
+//! work for a bounded pool (see [`workshop`]). Where a picture cannot be made the answer is a tile that says so with a
+//! sign, status 422, and the sentence in a header; the pages show the sentence as text.
+
+mod tile;
+mod view;
+mod workshop;
+
+use actix_web::http::header::{self, EntityTag, HeaderName, HeaderValue, IfNoneMatch};
+use actix_web::web::{Bytes, Data, Header, Path, Query, ServiceConfig, get};
+use actix_web::{HttpResponse, HttpResponseBuilder};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+pub use self::tile::Sign;
+pub use self::view::{Asked, NamedView, flag, position, window};
+pub use self::workshop::{Made, Pictures, Problem};
+use super::App;
+use super::access::User;
+use super::error::Error;
+use crate::archive::retrieve::Holding;
+use crate::dicom::sop_class::{self, Kind};
+use crate::dicom::uid::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
+
+/// Part of every tag: counts up when the renderer draws the same view differently.
+const RENDERER: &str = concat!("1/", env!("CARGO_PKG_VERSION"));
+/// A frame of an instance never changes.
+const FOR_EVER: &str = "private, max-age=31536000, immutable";
+/// What stands for a study may be another instance when more have arrived.
+const SHORTLY: &str = "private, max-age=20";
+/// Side of a thumbnail in pixels, unless another is asked for.
+const THUMBNAIL: u32 = 160;
+/// Side of the tile in a picture's place.
+const TILE: u32 = 320;
+/// Why there is no picture, for scripts and for people who look.
+const PROBLEM: HeaderName = HeaderName::from_static("picture-problem");
+
+/// The addresses of pictures.
+pub fn configure(config: &mut ServiceConfig) {
+    config
+        .route("/studies/{study}/thumbnail.png", get().to(study_thumbnail))
+        .route("/series/{series}/thumbnail.png", get().to(series_thumbnail))
+        .route("/instances/{instance}/frames/{frame}.png", get().to(frame))
+        .route("/quarantine/{key}/frames/{frame}.png", get().to(quarantined_frame));
+}
+
+/// `GET /instances/{SOPInstanceUID}/frames/{n}.png`
+async fn frame(
+    _: User,
+    app: Data<App>,
+    path: Path<(String, String)>,
+    asked: Query<Asked>,
+    seen: Header<IfNoneMatch>,
+) -> Result<HttpResponse, Error> {
+    let (instance, frame) = path.into_inner();
+    let holding = instance_of(&app, &instance).await?;
+    answer(&app, &holding, &frame, &asked, &seen).await
+}
+
+/// `GET /quarantine/{key}/frames/{n}.png`
+async fn quarantined_frame(
+    _: User,
+    app: Data<App>,
+    path: Path<(u64, String)>,
+    asked: Query<Asked>,
+    seen: Header<IfNoneMatch>,
+) -> Result<HttpResponse, Error> {
+    let (key, frame) = path.into_inner();
+    let holding = app.archive.quarantined_file(key).await?.ok_or(Error::NotFound)?;
+    answer(&app, &holding, &frame, &asked, &seen).await
+}
+
+async fn answer(
+    app: &App,
+    holding: &Holding,
+    frame: &str,
+    asked: &Asked,
+    seen: &IfNoneMatch,
+) -> Result<HttpResponse, Error> {
+    let named = asked.view()?;
+    let frame0 = frame_of(holding, frame)?;
+    let tag = tag(holding, frame0, &named.name);
+    if is_seen(seen, &tag) {
+        return Ok(not_modified(tag, FOR_EVER));
+    }
+    match app.pictures.picture(app, holding, frame0, &named, tag.tag()).await? {
+        Made::Picture(png) => Ok(picture(HttpResponse::Ok(), tag, FOR_EVER, png)),
+        Made::Problem(problem) => {
+            let side = named.view.width.into_iter().chain(named.view.height).min().unwrap_or(TILE).min(TILE);
+            let sentence: String =
+                problem.sentence.chars().map(|c| if c.is_ascii_graphic() { c } else { ' ' }).collect();
+            let mut response = HttpResponse::UnprocessableEntity();
+            if let Ok(value) = HeaderValue::from_str(&sentence) {
+                response.insert_header((PROBLEM, value));
+            }
+            response.insert_header((header::CACHE_CONTROL, "private, no-cache"));
+            Ok(response.content_type("image/png").body(tile::tile(problem.sign, side)))
+        }
+    }
+}
+
+/// What may follow the question mark of a thumbnail.
+#[derive(Debug, Deserialize)]
+struct Thumbnail {
+    study: Option<String>,
+    w: Option<String>,
+}
+
+impl Thumbnail {
+    fn side(&self) -> Result<u32, Error> {
+        let Some(text) = &self.w else { return Ok(THUMBNAIL) };
+        let side = text.parse().ok().filter(|side| (16..=512).contains(side));
+        side.ok_or_else(|| Error::Invalid("The width (w) must be a whole number from 16 to 512.".into()))
+    }
+}
+
+/// `GET /studies/{StudyInstanceUID}/thumbnail.png`
+async fn study_thumbnail(
+    _: User,
+    app: Data<App>,
+    study: Path<String>,
+    asked: Query<Thumbnail>,
+    seen: Header<IfNoneMatch>,
+) -> Result<HttpResponse, Error> {
+    let study: StudyInstanceUid = study.parse().map_err(|_| Error::NotFound)?;
+    let found = app.archive.middle_of_study(&study).await?;
+    thumbnail(&app, found, &asked, &seen).await
+}
+
+/// `GET /series/{SeriesInstanceUID}/thumbnail.png?study=`
+async fn series_thumbnail(
+    _: User,
+    app: Data<App>,
+    series: Path<String>,
+    asked: Query<Thumbnail>,
+    seen: Header<IfNoneMatch>,
+) -> Result<HttpResponse, Error> {
+    let series: SeriesInstanceUid = series.parse().map_err(|_| Error::NotFound)?;
+    let study = asked.study.as_deref().map(str::parse::<StudyInstanceUid>).transpose();
+    let study = study.map_err(|err| Error::Invalid(format!("study is not a UID: {err}.")))?;
+    let found = app.archive.middle_of_series(&series, study.as_ref()).await?;
+    thumbnail(&app, found, &asked, &seen).await
+}
+
+async fn thumbnail(
+    app: &App,
+    found: Option<(Holding, String)>,
+    asked: &Thumbnail,
+    seen: &IfNoneMatch,
+) -> Result<HttpResponse, Error> {
+    let (holding, _) = found.ok_or(Error::NotFound)?;
+    let side = asked.side()?;
+    let frame0 = holding.row().number_of_frames / 2;
+    let named = NamedView::fitted(side);
+    let tag = tag(&holding, frame0, &named.name);
+    if is_seen(seen, &tag) {
+        return Ok(not_modified(tag, SHORTLY));
+    }
+    match app.pictures.picture(app, &holding, frame0, &named, tag.tag()).await? {
+        Made::Picture(png) => Ok(picture(HttpResponse::Ok(), tag, SHORTLY, png)),
+        // A sign is what stands for a series without pictures; nothing is wrong with that.
+        Made::Problem(problem) => {
+            let png = Bytes::from(tile::tile(problem.sign, side));
+            Ok(picture(HttpResponse::Ok(), tag, SHORTLY, png))
+        }
+    }
+}
+
+/// The instance an address names.
+pub async fn instance_of(app: &App, uid: &str) -> Result<Holding, Error> {
+    let uid: SopInstanceUid = uid.parse().map_err(|_| Error::NotFound)?;
+    app.archive.instance(&uid).await?.ok_or(Error::NotFound)
+}
+
+/// The frame an address names, counted from 0. What the index calls one frame may have none at all, which is a
+/// problem to be told in words and not an address that does not exist.
+pub fn frame_of(holding: &Holding, text: &str) -> Result<u32, Error> {
+    let frame: u32 = text.parse().map_err(|_| Error::NotFound)?;
+    let last = holding.row().number_of_frames.max(1);
+    if (1..=last).contains(&frame) { Ok(frame - 1) } else { Err(Error::NotFound) }
+}
+
+/// The sign for what is not an image.
+pub fn sign_of(kind: Kind) -> Sign {
+    match kind {
+        Kind::Report | Kind::Pdf | Kind::Cda | Kind::KeyObjects | Kind::Measurements => Sign::Document,
+        Kind::Waveform | Kind::Ecg | Kind::Audio | Kind::Spectroscopy => Sign::Waveform,
+        Kind::Video => Sign::Video,
+        _ => Sign::Other,
+    }
+}
+
+/// What an instance is, in a word or two.
+pub fn kind_of(holding: &Holding) -> Kind {
+    holding.row().sop_class_uid.parse().map_or(Kind::Other, |uid| sop_class::kind(&uid))
+}
+
+/// Content, frame, view and renderer: what the bytes of a picture follow from.
+fn tag(holding: &Holding, frame0: u32, view: &str) -> EntityTag {
+    let mut hash = Sha256::new();
+    hash.update(&holding.row().data_set_sha256);
+    hash.update(format!("\n{frame0}\n{view}\n{RENDERER}"));
+    EntityTag::new_strong(hex::encode(hash.finalize()).chars().take(32).collect())
+}
+
+fn is_seen(seen: &IfNoneMatch, tag: &EntityTag) -> bool {
+    match seen {
+        IfNoneMatch::Any => true,
+        IfNoneMatch::Items(tags) => tags.iter().any(|seen| seen.weak_eq(tag)),
+    }
+}
+
+fn not_modified(tag: EntityTag, keep: &'static str) -> HttpResponse {
+    let mut response = HttpResponse::NotModified();
+    response.insert_header((header::CACHE_CONTROL, keep)).insert_header(header::ETag(tag));
+    response.finish()
+}
+
+fn picture(
+    mut response: HttpResponseBuilder,
+    tag: EntityTag,
+    keep: &'static str,
+    png: Bytes,
+) -> HttpResponse {
+    response.insert_header((header::CACHE_CONTROL, keep)).insert_header(header::ETag(tag));
+    // Already compressed: no middleware should try again.
+    response.insert_header(header::ContentEncoding::Identity);
+    response.content_type("image/png").body(png)
+}

@@ -1,0 +1,301 @@
+//! Where pictures are made: as many at a time as there are processors, the last ones kept.
+//!
+//! A frame that was decoded is kept for the next window of it, a finished picture for the next person who looks. Both
+//! have a bound in bytes. Whoever waits, waits for a bounded time; and when the one who asked has gone (the handler's
+//! future was dropped), what has not begun is not begun and what has goes no further than its next step.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use actix_web::web::{Bytes, block};
+use moka::sync::Cache;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::tile::Sign;
+use super::view::NamedView;
+use super::{kind_of, sign_of};
+use crate::archive::retrieve::{Frame, Header, Holding, Unreadable};
+use crate::archive::{self, Archive};
+use crate::codec::{self, Decoded, Decoder, FrameFormat};
+use crate::dicom::sop_class::Kind;
+use crate::render;
+use crate::web::App;
+use crate::web::error::Error;
+
+/// Finished pictures, bytes.
+const KEPT_PICTURES: u64 = 24 << 20;
+/// Decoded frames, bytes: a large radiograph or a CT series.
+const KEPT_FRAMES: u64 = 40 << 20;
+/// How long one waits for a processor.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How many may wait.
+const QUEUE: usize = 512;
+
+/// The workshop of this server.
+pub struct Pictures {
+    processors: Arc<Semaphore>,
+    queue: Arc<Semaphore>,
+    finished: Cache<String, Bytes>,
+    frames: Cache<(Vec<u8>, u32), Arc<Decoded>>,
+}
+
+/// What became of a picture.
+pub enum Made {
+    /// PNG.
+    Picture(Bytes),
+    /// None, because of what the instance is.
+    Problem(Problem),
+}
+
+/// Why there is no picture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// For a person: a capital first, a full stop at the end.
+    pub sentence: String,
+    /// For the tile in its place.
+    pub sign: Sign,
+}
+
+/// Ways to end without a picture.
+enum Stopped {
+    Problem(Problem),
+    Abandoned,
+}
+
+/// Becomes true when the one who asked has gone.
+#[derive(Clone)]
+struct Gone(Arc<AtomicBool>);
+
+struct Asker(Gone);
+
+impl Drop for Asker {
+    fn drop(&mut self) {
+        self.0.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Gone {
+    fn check(&self) -> Result<(), Stopped> {
+        if self.0.load(Ordering::Relaxed) { Err(Stopped::Abandoned) } else { Ok(()) }
+    }
+}
+
+impl Pictures {
+    /// A workshop with this many workers.
+    pub fn new(processors: usize) -> Pictures {
+        let weigh_picture = |_: &String, png: &Bytes| u32::try_from(png.len()).unwrap_or(u32::MAX);
+        let weigh_frame =
+            |_: &(Vec<u8>, u32), decoded: &Arc<Decoded>| u32::try_from(decoded.bytes()).unwrap_or(u32::MAX);
+        Pictures {
+            processors: Arc::new(Semaphore::new(processors.max(1))),
+            queue: Arc::new(Semaphore::new(QUEUE)),
+            finished: Cache::builder().max_capacity(KEPT_PICTURES).weigher(weigh_picture).build(),
+            frames: Cache::builder().max_capacity(KEPT_FRAMES).weigher(weigh_frame).build(),
+        }
+    }
+
+    /// Draws a frame. `name` stands for everything the picture follows from.
+    ///
+    /// # Errors
+    /// When the archive cannot be asked, or the server has too much to do.
+    pub async fn picture(
+        &self,
+        app: &App,
+        holding: &Holding,
+        frame0: u32,
+        named: &NamedView,
+        name: &str,
+    ) -> Result<Made, Error> {
+        if let Some(png) = self.finished.get(name) {
+            return Ok(Made::Picture(png));
+        }
+        let permit = self.processor().await?;
+        let header = match readable(app, holding).await? {
+            Ok(header) => header,
+            Err(problem) => return Ok(Made::Problem(problem)),
+        };
+        let view = named.view.clone();
+        let drawn = self.work(app, holding, header, frame0, permit, move |decoded, header, gone| {
+            let picture = render::picture(decoded, &header.data_set, index(frame0), &view)
+                .map_err(|err| Stopped::Problem(Problem::new(Sign::Broken, &err)))?;
+            gone.check()?;
+            Ok(Bytes::from(render::png(&picture)))
+        });
+        let made = drawn.await?;
+        if let Made::Picture(png) = &made {
+            self.finished.insert(name.to_owned(), png.clone());
+        }
+        Ok(made)
+    }
+
+    /// Why this frame has no picture; none if it has one. Leaves the decoded frame ready for drawing.
+    pub async fn problem(&self, app: &App, holding: &Holding, frame0: u32) -> Result<Option<Problem>, Error> {
+        let permit = self.processor().await?;
+        let header = match readable(app, holding).await? {
+            Ok(header) => header,
+            Err(problem) => return Ok(Some(problem)),
+        };
+        let made = self.work(app, holding, header, frame0, permit, |_, _, _| Ok(Bytes::new())).await?;
+        Ok(match made {
+            Made::Picture(_) => None,
+            Made::Problem(problem) => Some(problem),
+        })
+    }
+
+    /// Decodes a frame, unless it is kept, and does `then` with it, off the asynchronous threads.
+    async fn work<F>(
+        &self,
+        app: &App,
+        holding: &Holding,
+        header: Arc<Header>,
+        frame0: u32,
+        permit: OwnedSemaphorePermit,
+        then: F,
+    ) -> Result<Made, Error>
+    where
+        F: FnOnce(&Decoded, &Header, &Gone) -> Result<Bytes, Stopped> + Send + 'static,
+    {
+        let gone = Gone(Arc::default());
+        let _asker = Asker(gone.clone());
+        let (archive, decoder, holding) = (app.archive.clone(), Arc::clone(&app.decoder), holding.clone());
+        let frames = self.frames.clone();
+        let key = (holding.row().data_set_sha256.clone(), frame0);
+        let work = move || {
+            let _permit = permit;
+            gone.check()?;
+            let decoded = match frames.get(&key) {
+                Some(decoded) => decoded,
+                None => {
+                    let decoded = Arc::new(decode(&archive, &decoder, &holding, &header, frame0, &gone)?);
+                    frames.insert(key, Arc::clone(&decoded));
+                    decoded
+                }
+            };
+            gone.check()?;
+            then(&decoded, &header, &gone)
+        };
+        match block(work).await {
+            Ok(Ok(png)) => Ok(Made::Picture(png)),
+            Ok(Err(Stopped::Problem(problem))) => Ok(Made::Problem(problem)),
+            // Only a dropped future sets the flag, and a dropped future does not come here.
+            Ok(Err(Stopped::Abandoned)) => Err(Error::Unavailable("the picture was abandoned".into())),
+            Err(_) => Err(Error::Unavailable(archive::Error::Stopping.into())),
+        }
+    }
+
+    async fn processor(&self) -> Result<OwnedSemaphorePermit, Error> {
+        let busy = || Error::Unavailable("too many pictures are asked for at once".into());
+        let _place = self.queue.try_acquire().map_err(|_| busy())?;
+        let permit = tokio::time::timeout(PATIENCE, Arc::clone(&self.processors).acquire_owned()).await;
+        permit.map_err(|_| busy())?.map_err(|_| Error::Unavailable(archive::Error::Stopping.into()))
+    }
+}
+
+/// The header of an instance; a problem where its data set cannot be followed.
+pub(super) async fn readable(app: &App, holding: &Holding) -> Result<Result<Arc<Header>, Problem>, Error> {
+    match app.archive.header(holding).await {
+        Ok(header) => Ok(Ok(header)),
+        Err(Unreadable::Archive(err @ archive::Error::File(_))) => Ok(Err(Problem::of_file(holding, &err))),
+        Err(Unreadable::Archive(err)) => Err(err.into()),
+        Err(err) => Ok(Err(Problem::new(Sign::Broken, &err))),
+    }
+}
+
+fn decode(
+    archive: &Archive,
+    decoder: &Decoder,
+    holding: &Holding,
+    header: &Header,
+    frame0: u32,
+    gone: &Gone,
+) -> Result<Decoded, Stopped> {
+    let Some(pixel_data) = &header.pixel_data else {
+        return Err(Stopped::Problem(Problem::no_pixels(kind_of(holding))));
+    };
+    let undecodable = |err: codec::Error| {
+        let sign = if matches!(err, codec::Error::Video) { Sign::Video } else { Sign::Broken };
+        Stopped::Problem(Problem::new(sign, &err))
+    };
+    let format = FrameFormat::from_data_set(&header.data_set, holding.transfer_syntax(), pixel_data)
+        .map_err(undecodable)?;
+    if matches!(format.encoding, codec::PixelEncoding::Video) {
+        return Err(undecodable(codec::Error::Video));
+    }
+    let native = format.native_frame(frame0);
+    let frame = match native {
+        Some(native) => Frame::Native { offset: native.offset, length: native.length },
+        None => Frame::Encapsulated(index(frame0)),
+    };
+    let encoded = archive.frame_bytes(holding, header, frame).map_err(|err| {
+        Stopped::Problem(match err {
+            Unreadable::Archive(err) => Problem::of_file(holding, &err),
+            err => Problem::new(Sign::Broken, &err),
+        })
+    })?;
+    gone.check()?;
+    let first_bit = native.map_or(0, |native| native.first_bit);
+    decoder.decode_from_bit(&format, &encoded, first_bit).map_err(undecodable)
+}
+
+/// Frames are counted by a 32-bit number, which every address space of ours holds.
+fn index(frame0: u32) -> usize {
+    usize::try_from(frame0).unwrap_or(usize::MAX)
+}
+
+impl Problem {
+    fn new(sign: Sign, err: &dyn std::fmt::Display) -> Problem {
+        Problem { sentence: sentence(&err.to_string()), sign }
+    }
+
+    fn no_pixels(kind: Kind) -> Problem {
+        let sentence = match kind {
+            Kind::Image => "This image has no pixel data.".to_owned(),
+            kind => format!("This is no image: {}.", kind.label().to_lowercase()),
+        };
+        let sign = if kind == Kind::Image { Sign::Broken } else { sign_of(kind) };
+        Problem { sentence, sign }
+    }
+
+    /// The fault is ours, and the log has it.
+    fn of_file(holding: &Holding, err: &archive::Error) -> Problem {
+        tracing::error!(
+            instance = holding.row().sop_instance_uid,
+            path = holding.row().path,
+            ?err,
+            "a stored file cannot be read"
+        );
+        let sentence = "The stored file of this instance cannot be read. The log of the server says why.";
+        Problem { sentence: sentence.to_owned(), sign: Sign::Broken }
+    }
+}
+
+/// A capital first, a full stop at the end.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first: String = letters.next().map(|letter| letter.to_uppercase().collect()).unwrap_or_default();
+    let rest = letters.as_str();
+    let stop = if rest.ends_with(['.', '!', '?']) { "" } else { "." };
+    format!("{first}{rest}{stop}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_become_sentences() {
+        assert_eq!(sentence("the image has no usable Rows"), "The image has no usable Rows.");
+        assert_eq!(sentence("this is a video; download it."), "This is a video; download it.");
+        assert_eq!(sentence(""), ".");
+    }
+
+    #[test]
+    fn work_stops_when_the_asker_has_gone() {
+        let gone = Gone(Arc::default());
+        let asker = Asker(gone.clone());
+        assert!(gone.check().is_ok());
+        drop(asker);
+        assert!(matches!(gone.check(), Err(Stopped::Abandoned)));
+    }
+}

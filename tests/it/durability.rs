@@ -1,0 +1,133 @@
+//! What is acknowledged survives: SIGKILL at random moments, many rounds, parallel senders. The negative control
+//! is the same test on a server that answers before it commits.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use mysql_async::prelude::Queryable;
+use sha2::{Digest, Sha256};
+
+use crate::support::database::{self, TestDatabase};
+use crate::support::files_below;
+use crate::support::instance::slice;
+use crate::support::peer::Peer;
+use crate::support::process::{self, Process};
+
+const SENDERS: u32 = 4;
+
+/// What a number of kills brought to light.
+#[derive(Debug, Default)]
+struct Findings {
+    acknowledged: usize,
+    /// Acknowledged and not in the index.
+    lost: usize,
+    /// Rows whose file is missing or another one.
+    without_file: usize,
+    /// Studies or series whose counts are wrong.
+    miscounted: usize,
+}
+
+async fn kill_rounds(rounds: u32, acknowledge_early: bool, stop_when_lost: bool) -> Findings {
+    let database = database::fresh().await;
+    let folder = tempfile::tempdir().unwrap();
+    let acknowledged: Arc<Mutex<HashMap<String, [u8; 32]>>> = Arc::default();
+    let mut findings = Findings::default();
+    for round in 0..rounds {
+        let mut command = process::serve(&database.url.with_password(), folder.path());
+        if acknowledge_early {
+            command.env("FILMROOM_TEST_ACKNOWLEDGE_BEFORE_COMMIT", "1");
+        }
+        let process = Process::start(command).await;
+        let senders: Vec<_> = (0..SENDERS)
+            .map(|sender| tokio::spawn(send(process.dicom, round, sender, acknowledged.clone())))
+            .collect();
+        let pause = 50 + u64::from(getrandom::u32().unwrap() % 400);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        process.kill().await;
+        for sender in senders {
+            sender.await.unwrap();
+        }
+        examine(&database, folder.path(), &acknowledged.lock().unwrap().clone(), &mut findings).await;
+        if stop_when_lost && findings.lost > 0 {
+            break;
+        }
+    }
+    // A start after all this sweeps what was being received.
+    let process = Process::start(process::serve(&database.url.with_password(), folder.path())).await;
+    assert!(files_below(&folder.path().join("incoming")).is_empty(), "unfinished files are swept");
+    assert_eq!(process.terminate().await, Some(0));
+    findings
+}
+
+/// Sends new instances until the connection breaks, and notes each that was acknowledged.
+async fn send(
+    to: std::net::SocketAddr,
+    round: u32,
+    sender: u32,
+    acknowledged: Arc<Mutex<HashMap<String, [u8; 32]>>>,
+) {
+    let mut peer = Peer::associate(to).await;
+    for instance in 0.. {
+        let slice = slice(sender, 1 + sender, 1, round * 100_000 + instance).side(64).build();
+        match peer.store(&slice, 16_000).await {
+            Some(0) => {
+                acknowledged.lock().unwrap().insert(slice.sop_instance_uid.clone(), slice.hash());
+            }
+            Some(status) => panic!("{status:04X}"),
+            None => return,
+        }
+    }
+}
+
+async fn examine(
+    database: &TestDatabase,
+    folder: &std::path::Path,
+    acknowledged: &HashMap<String, [u8; 32]>,
+    findings: &mut Findings,
+) {
+    let mut conn = database.connect().await;
+    let rows: Vec<(String, String, u64, Vec<u8>)> = conn
+        .query("SELECT sop_instance_uid, path, data_set_offset, data_set_sha256 FROM instance")
+        .await
+        .unwrap();
+    let mut held = HashMap::new();
+    for (uid, path, offset, hash) in rows {
+        let right = std::fs::read(folder.join(path)).is_ok_and(|bytes| {
+            let offset = usize::try_from(offset).unwrap();
+            bytes.get(offset..).is_some_and(|data_set| Sha256::digest(data_set)[..] == hash[..])
+        });
+        findings.without_file += usize::from(!right);
+        held.insert(uid, hash);
+    }
+    findings.acknowledged = acknowledged.len();
+    findings.lost =
+        acknowledged.iter().filter(|(uid, hash)| held.get(*uid).is_none_or(|held| held[..] != hash[..])).count();
+    let miscounted: Option<usize> = conn
+        .query_first(
+            "SELECT COUNT(*)
+               FROM study
+              WHERE number_of_study_related_instances <> (
+                        SELECT COUNT(*)
+                          FROM instance
+                          JOIN series USING (series_key)
+                         WHERE series.study_key = study.study_key)",
+        )
+        .await
+        .unwrap();
+    findings.miscounted += miscounted.unwrap();
+    conn.disconnect().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_9_loses_nothing_that_was_acknowledged() {
+    let findings = kill_rounds(12, false, false).await;
+    assert!(findings.acknowledged > 100, "{findings:?}");
+    assert_eq!((findings.lost, findings.without_file, findings.miscounted), (0, 0, 0), "{findings:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_9_shows_a_server_that_answers_before_it_commits() {
+    let findings = kill_rounds(40, true, true).await;
+    assert!(findings.lost > 0, "the negative control lost nothing: {findings:?}");
+}
