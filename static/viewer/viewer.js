@@ -261,7 +261,8 @@ async function start(main) {
     window([center, width], dx, dy) {
       if (!hasWindow()) return;
       const speed = Math.max(width, 2) / 300;
-      change({ center: center + dy * speed, width: Math.max(width + dx * speed, 1), window: null });
+      const whole = (value) => (Math.abs(width) > 20 ? Math.round(value) : value);
+      change({ center: whole(center + dy * speed), width: Math.max(whole(width + dx * speed), 1), window: null });
     },
     settled: settle,
   };

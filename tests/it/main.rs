@@ -16,4 +16,6 @@ mod start_up;
 mod web_access;
 mod web_browser;
 mod web_peer;
+mod web_picture;
 mod web_study;
+mod web_viewer;
