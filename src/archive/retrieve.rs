@@ -19,7 +19,7 @@ use moka::sync::Cache;
 
 use super::{Archive, Error};
 use crate::db::frame::{self, EquipmentRow, SeriesRow, StackRow, StoredRow, StudyRow};
-use crate::dicom::data_set::{DataSet, Element, Value};
+use crate::dicom::data_set::{DataSet, Value};
 use crate::dicom::frame_index::{self, FrameIndex};
 use crate::dicom::prescan::{self, Encoding, Limits, PixelData};
 use crate::dicom::uid::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid, TransferSyntaxUid};
@@ -165,7 +165,7 @@ fn tree_weight(data_set: &DataSet) -> usize {
         Value::Omitted { .. } => 0,
     });
     // Vectors grow by doubling: on average a quarter of them is empty.
-    mem::size_of::<DataSet>() + elements.len() * mem::size_of::<Element>() * 5 / 4 + values.sum::<usize>()
+    mem::size_of::<DataSet>() + mem::size_of_val(elements) * 5 / 4 + values.sum::<usize>()
 }
 
 impl Archive {
