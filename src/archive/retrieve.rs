@@ -25,7 +25,7 @@ use crate::dicom::prescan::{self, Encoding, Limits, PixelData};
 use crate::dicom::uid::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid, TransferSyntaxUid};
 
 /// Headers kept for the next frame, bytes. The functional groups of 8,800 frames are about 30 MB of these.
-const KEPT_HEADERS: u64 = 48 << 20;
+const KEPT_HEADERS: u64 = 40 << 20;
 /// Values up to this length are attributes that drawing may need: look-up tables, overlays.
 const HEADER_VALUE_BYTES: u64 = 4 << 20;
 /// Memory one header may take.
@@ -271,6 +271,8 @@ impl Archive {
 
     /// Every attribute, with values up to `value_bytes`; longer ones are left out, and say how long they are.
     pub async fn attributes(&self, holding: &Holding, value_bytes: u64) -> Result<DataSet, Unreadable> {
+        // Two trees of one large instance would be one too many; the header is soon read again.
+        self.inner.headers.0.invalidate(&holding.place);
         let (archive, wanted) = (self.clone(), holding.clone());
         let read = move || {
             let limits =
