@@ -276,7 +276,7 @@ impl Archive {
         let (archive, wanted) = (self.clone(), holding.clone());
         let read = move || {
             let limits =
-                Limits { value_bytes, tree_bytes: HEADER_BYTES.max(value_bytes * 2), ..Limits::default() };
+                Limits { value_bytes, tree_bytes: HEADER_BYTES.max(value_bytes + (8 << 20)), ..Limits::default() };
             Ok(scan(&archive.open(&wanted)?, wanted.start(), wanted.length(), wanted.encoding(), &limits))
         };
         Ok(self.blocking(read).await??.data_set)
