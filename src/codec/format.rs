@@ -186,11 +186,6 @@ impl FrameFormat {
         u64::from(self.rows) * u64::from(self.columns)
     }
 
-    /// Whether Pixel Data is a sequence of fragments.
-    pub fn is_encapsulated(&self) -> bool {
-        self.encapsulated
-    }
-
     /// Bits one native frame takes; frames of one bit a pixel are not padded to bytes.
     fn native_frame_bits(&self) -> u64 {
         let samples = if self.photometric.is_422() { 2 } else { u64::from(self.samples_per_pixel) };

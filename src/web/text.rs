@@ -77,7 +77,7 @@ fn age_between(birth: NaiveDate, on: NaiveDate) -> String {
 /// `045Y` as `45 y`.
 fn written_age(text: &str) -> String {
     let text = text.trim();
-    let Some((number, unit)) = text.len().checked_sub(1).and_then(|at| text.split_at_checked(at)) else {
+    let Some((number, unit)) = text.char_indices().next_back().map(|(at, _)| text.split_at(at)) else {
         return String::new();
     };
     let Ok(number) = number.parse::<u64>() else { return text.to_owned() };
@@ -116,7 +116,7 @@ pub fn size(bytes: u64) -> String {
     };
     match bytes {
         0 => "0 MB".to_owned(),
-        ..100_000 => "0.1 MB".to_owned(),
+        1..100_000 => "0.1 MB".to_owned(),
         100_000..10_000_000_000 => format!("{} MB", tenths(1_000_000)),
         _ => format!("{} GB", tenths(1_000_000_000)),
     }

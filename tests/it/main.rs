@@ -13,5 +13,8 @@ mod memory;
 mod private_server;
 mod pydicom_files;
 mod start_up;
+mod web_access;
+mod web_peer;
 mod web_picture;
+mod web_study;
 mod web_viewer;
