@@ -19,13 +19,13 @@ use moka::sync::Cache;
 
 use super::{Archive, Error};
 use crate::db::frame::{self, EquipmentRow, SeriesRow, StackRow, StoredRow, StudyRow};
-use crate::dicom::data_set::{DataSet, Element, Value};
+use crate::dicom::data_set::{DataSet, Value};
 use crate::dicom::frame_index::{self, FrameIndex};
 use crate::dicom::prescan::{self, Encoding, Limits, PixelData};
 use crate::dicom::uid::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid, TransferSyntaxUid};
 
 /// Headers kept for the next frame, bytes. The functional groups of 8,800 frames are about 30 MB of these.
-const KEPT_HEADERS: u64 = 48 << 20;
+const KEPT_HEADERS: u64 = 40 << 20;
 /// Values up to this length are attributes that drawing may need: look-up tables, overlays.
 const HEADER_VALUE_BYTES: u64 = 4 << 20;
 /// Memory one header may take.
@@ -165,7 +165,7 @@ fn tree_weight(data_set: &DataSet) -> usize {
         Value::Omitted { .. } => 0,
     });
     // Vectors grow by doubling: on average a quarter of them is empty.
-    mem::size_of::<DataSet>() + elements.len() * mem::size_of::<Element>() * 5 / 4 + values.sum::<usize>()
+    mem::size_of::<DataSet>() + mem::size_of_val(elements) * 5 / 4 + values.sum::<usize>()
 }
 
 impl Archive {
@@ -271,10 +271,12 @@ impl Archive {
 
     /// Every attribute, with values up to `value_bytes`; longer ones are left out, and say how long they are.
     pub async fn attributes(&self, holding: &Holding, value_bytes: u64) -> Result<DataSet, Unreadable> {
+        // Two trees of one large instance would be one too many; the header is soon read again.
+        self.inner.headers.0.invalidate(&holding.place);
         let (archive, wanted) = (self.clone(), holding.clone());
         let read = move || {
             let limits =
-                Limits { value_bytes, tree_bytes: HEADER_BYTES.max(value_bytes * 2), ..Limits::default() };
+                Limits { value_bytes, tree_bytes: HEADER_BYTES.max(value_bytes + (8 << 20)), ..Limits::default() };
             Ok(scan(&archive.open(&wanted)?, wanted.start(), wanted.length(), wanted.encoding(), &limits))
         };
         Ok(self.blocking(read).await??.data_set)

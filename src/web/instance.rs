@@ -33,7 +33,7 @@ const ROWS: usize = 1_000;
 /// Values up to this length are shown, or at least their beginning.
 const VALUE_BYTES: u64 = 64 << 10;
 /// A document longer than this is to be taken out of the downloaded instance.
-const DOCUMENT_BYTES: u64 = 48 << 20;
+const DOCUMENT_BYTES: u64 = 32 << 20;
 /// What is read of a file at a time on its way to a browser.
 const CHUNK: usize = 128 << 10;
 
@@ -263,7 +263,12 @@ async fn document(_: User, app: Data<App>, instance: Path<String>) -> Result<Htt
         Unreadable::Archive(err) => Error::from(err),
         err => Error::Invalid(format!("The document cannot be read: {err}.")),
     })?;
-    let bytes = data_set.bytes(tags::ENCAPSULATED_DOCUMENT).ok_or(Error::NotFound)?;
+    if data_set.element(tags::ENCAPSULATED_DOCUMENT).is_none() {
+        return Err(Error::NotFound);
+    }
+    let too_long =
+        || Error::Invalid("The document is too long to be taken out here. Download the instance.".into());
+    let bytes = data_set.bytes(tags::ENCAPSULATED_DOCUMENT).ok_or_else(too_long)?;
     // PS3.3 C.24.2: a document of odd length is padded, and its own length stands beside it.
     let length =
         data_set.integer(tags::ENCAPSULATED_DOCUMENT_LENGTH).and_then(|length| usize::try_from(length).ok());

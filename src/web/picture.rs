@@ -1,7 +1,7 @@
 //! Pictures: one frame of an instance as a PNG, and the thumbnails that stand for a series and a study.
 //!
 //! The same address has the same bytes, so browsers may keep a frame for a year and never ask again. Making one is
-//! work for a bounded pool (see [`workshop`]). Where a picture cannot be made the answer is a tile that says so with a
+//! work for a bounded pool (`workshop`). Where a picture cannot be made the answer is a tile that says so with a
 //! sign, status 422, and the sentence in a header; the pages show the sentence as text.
 
 mod tile;

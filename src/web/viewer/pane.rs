@@ -13,6 +13,9 @@ const FITTED: u32 = 1280;
 /// The same on a phone.
 const FITTED_SMALL: u32 = 720;
 
+/// The address of the state that a change leads to.
+type To<'a> = dyn Fn(&dyn Fn(&mut State)) -> String + 'a;
+
 /// A frame with its words and controls.
 pub(super) struct ImagePane {
     pub(super) instance: String,
@@ -179,12 +182,7 @@ pub(super) fn image_pane(
     }
 }
 
-fn windows(
-    caption: &Caption,
-    modality: &str,
-    state: &State,
-    with: &dyn Fn(&dyn Fn(&mut State)) -> String,
-) -> Vec<WindowLink> {
+fn windows(caption: &Caption, modality: &str, state: &State, with: &To<'_>) -> Vec<WindowLink> {
     let link = |label: String, detail: String, window: Windowing| WindowLink {
         label,
         detail,
@@ -228,7 +226,7 @@ fn windows(
     links
 }
 
-fn steps(place: &Place<'_>, state: &State, with: &dyn Fn(&dyn Fn(&mut State)) -> String) -> Vec<Step> {
+fn steps(place: &Place<'_>, state: &State, with: &To<'_>) -> Vec<Step> {
     const FIRST: &str = "M14 5 9 10l5 5M6 5v10";
     const PREVIOUS: &str = "M12 5 7 10l5 5";
     const NEXT: &str = "M8 5l5 5-5 5";
