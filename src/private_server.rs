@@ -206,17 +206,22 @@ struct Layout {
 fn launch(options: &Options) -> Result<PrivateServer, Error> {
     let layout = layout(&options.data_dir)?;
     let lock = lock(&options.data_dir, &layout.folder)?;
-    keeper::stop_earlier(&layout)?;
+    keeper::stop_others(&layout, None)?;
     let program = program::choose(&options.search, &layout.data)?;
     let mut log = open_log(&layout.log)?;
     install::install(&program, &layout, &log)?;
     let begin = log.seek(SeekFrom::End(0)).map_err(|err| file("read", &layout.log, err))?;
     let keeper = Keeper::start(&program, &layout, log).map_err(|err| file("start", &program.path, err))?;
-    if let Err(silent) = wait_until_ready(&keeper, &layout) {
+    if let Err(failed) = wait_until_ready(&keeper, &layout) {
         keeper.stop();
-        let text = read_from(&layout.log, begin);
-        let reason = program::reason(&text, &program, &layout.folder).unwrap_or(silent);
-        return Err(Error::Start { program: program.path, reason, log: layout.log });
+        return Err(match failed {
+            Failed::Silent(what) => {
+                let text = read_from(&layout.log, begin);
+                let reason = program::reason(&text, &program, &layout.folder).unwrap_or(what);
+                Error::Start { program: program.path, reason, log: layout.log }
+            }
+            Failed::Other(err) => err,
+        });
     }
     let socket_folder = Path::new(&layout.socket).parent().filter(|parent| *parent != layout.folder);
     Ok(PrivateServer {
@@ -325,19 +330,30 @@ fn read_from(path: &Path, begin: u64) -> String {
     read().unwrap_or_default()
 }
 
-/// Waits for the server's greeting. The error is what to say when its log says nothing.
-fn wait_until_ready(keeper: &Keeper, layout: &Layout) -> Result<(), String> {
+enum Failed {
+    /// What to say when the log says nothing.
+    Silent(String),
+    Other(Error),
+}
+
+/// Waits until our server answers calls. A process is hard to see in the moment of its birth, so a server that an
+/// earlier filmroom started just before it was killed may turn up, and even answer in our server's place, now.
+fn wait_until_ready(keeper: &Keeper, layout: &Layout) -> Result<(), Failed> {
     let begun = Instant::now();
-    let mut told = begun;
+    let (mut looked, mut told) = (begun, begun);
     loop {
-        if keeper::greets(&layout.socket) {
+        if keeper::greets(&layout.socket) && !keeper::has_others(layout, keeper.pid()) {
             return Ok(());
         }
+        if looked.elapsed() > Duration::from_secs(1) {
+            looked = Instant::now();
+            keeper::stop_others(layout, keeper.pid()).map_err(Failed::Other)?;
+        }
         if let Some(status) = keeper.has_ended() {
-            return Err(format!("it ended at once ({status})"));
+            return Err(Failed::Silent(format!("it ended at once ({status})")));
         }
         if begun.elapsed() > READY {
-            return Err(format!("it did not answer within {} seconds", READY.as_secs()));
+            return Err(Failed::Silent(format!("it did not answer within {} seconds", READY.as_secs())));
         }
         if told.elapsed() > Duration::from_secs(10) {
             told = Instant::now();

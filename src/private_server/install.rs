@@ -33,6 +33,8 @@ pub(super) fn install(program: &Program, layout: &Layout, log: &File) -> Result<
     if !status.success() {
         let text = read_from(&layout.log, begin);
         let reason = super::program::reason(&text, program, &layout.folder);
+        // The next start would do so, too; but on a full disk the room is needed now. Its failure is not the news.
+        drop(fs::remove_dir_all(&new));
         return Err(failed(format!(
             "{} (see {})",
             reason.unwrap_or_else(|| status.to_string()),

@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
@@ -227,7 +227,8 @@ fn arguments(program: &Program, layout: &Layout) -> Vec<std::ffi::OsString> {
         "--no-defaults".into(),
         option("--datadir=", &layout.data),
         option("--socket=", Path::new(&layout.socket)),
-        option("--pid-file=", &layout.pid),
+        // Its own note, which it writes in two steps; ours is beside it.
+        option("--pid-file=", &layout.pid.with_extension("server")),
         option("--tmpdir=", &layout.tmp),
     ];
     let common = [
@@ -266,41 +267,55 @@ pub(super) fn greets(socket: &str) -> bool {
     matches!(greeting(), Ok([_, _, _, _, 10 | 0xFF]))
 }
 
-/// Stops the server that an earlier filmroom left behind when it was killed. We hold the lock on the folder, so
-/// nobody else looks after it.
-pub(super) fn stop_earlier(layout: &Layout) -> Result<(), Error> {
-    let Ok(noted) = fs::read_to_string(&layout.pid) else { return Ok(()) };
-    let Ok(pid) = noted.trim().parse::<u32>() else { return Ok(()) };
-    if !is_ours(pid, &layout.data) {
-        return Ok(());
-    }
-    info!(pid, "stopping the private database server of an earlier run");
-    let mut termination = Termination::begin();
-    while is_ours(pid, &layout.data) {
-        if termination.begun.elapsed() > STOP * 2 {
-            return Err(Error::StillRunning { pid });
+/// Stops the servers on this folder, all but `ours`, which an earlier filmroom left behind when it was killed. We hold
+/// the lock on the folder, so nobody else looks after them.
+pub(super) fn stop_others(layout: &Layout, ours: Option<u32>) -> Result<(), Error> {
+    for pid in servers_on(layout) {
+        if Some(pid) == ours {
+            continue;
         }
-        termination.urge(pid, &layout.socket);
-        thread::sleep(Duration::from_millis(20));
+        info!(pid, "stopping the private database server of an earlier run");
+        let mut termination = Termination::begin();
+        while is_ours(pid, &layout.data) {
+            if termination.begun.elapsed() > STOP * 2 {
+                return Err(Error::StillRunning { pid });
+            }
+            termination.urge(pid, &layout.socket);
+            thread::sleep(Duration::from_millis(20));
+        }
     }
     Ok(())
+}
+
+/// Whether [`stop_others`] has something to do.
+pub(super) fn has_others(layout: &Layout, ours: Option<u32>) -> bool {
+    servers_on(layout).into_iter().any(|pid| Some(pid) != ours)
+}
+
+/// Found by what they were started with where the system shows it, because a note can be missing; by the note
+/// elsewhere.
+fn servers_on(layout: &Layout) -> Vec<u32> {
+    let number = |text: &str| text.trim().parse::<u32>().ok();
+    let noted = || fs::read_to_string(&layout.pid).ok().and_then(|noted| number(&noted));
+    let candidates: Vec<u32> = match fs::read_dir("/proc") {
+        Ok(processes) => {
+            processes.flatten().filter_map(|process| number(&process.file_name().to_string_lossy())).collect()
+        }
+        Err(_) => noted().into_iter().collect(),
+    };
+    candidates.into_iter().filter(|pid| is_ours(*pid, &layout.data)).collect()
 }
 
 /// Whether the process is a server on this data folder: numbers of processes are used again. A process that has
 /// ended but was not waited for has no command line, and is none.
 fn is_ours(pid: u32, data: &Path) -> bool {
     let datadir = option("--datadir=", data);
-    match fs::read(PathBuf::from(format!("/proc/{pid}/cmdline"))) {
-        Ok(command) => {
-            command.split(|byte| *byte == 0).any(|argument| argument == datadir.as_encoded_bytes())
-        }
-        Err(_) if Path::new("/proc/self").exists() => false,
-        Err(_) => {
-            let asked = Command::new("ps").args(["-o", "command=", "-p", &pid.to_string()]).output();
-            asked.is_ok_and(|asked| {
-                let command = String::from_utf8_lossy(&asked.stdout).into_owned();
-                command.contains(datadir.to_string_lossy().as_ref())
-            })
-        }
+    if Path::new("/proc/self").exists() {
+        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        return command.split(|byte| *byte == 0).any(|argument| argument == datadir.as_encoded_bytes());
     }
+    let asked = Command::new("ps").args(["-o", "command=", "-p", &pid.to_string()]).output();
+    asked.is_ok_and(|asked| {
+        String::from_utf8_lossy(&asked.stdout).contains(datadir.to_string_lossy().as_ref())
+    })
 }

@@ -100,7 +100,14 @@ fn find_installer(program: &Path, search: &[PathBuf]) -> Option<PathBuf> {
 /// What the log of a server that did not start comes down to, and what to do about it.
 pub(super) fn reason(log: &str, program: &Program, folder: &Path) -> Option<String> {
     let says = |words: &[&str]| words.iter().any(|word| log.contains(word));
-    if says(&["No space left", "Errcode: 28", "error number 28", "OS errno 28", "Disk is full"]) {
+    if says(&[
+        "No space left",
+        "Errcode: 28",
+        "error number 28",
+        "OS errno 28",
+        "failed with error 28",
+        "Disk is full",
+    ]) {
         return Some(format!("the disk that holds {} is full", folder.display()));
     }
     if says(&["Permission denied", "Errcode: 13", "OS errno 13", "error number 13"]) {

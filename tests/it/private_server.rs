@@ -151,15 +151,14 @@ async fn stray(data_dir: &Path) -> std::process::Child {
     let pid = server.pid().expect("a process");
     let command = fs::read(format!("/proc/{pid}/cmdline")).expect("its command line");
     server.stop().await;
+    fs::remove_file(data_dir.join("mysql/pid")).expect("nothing notes the stray one");
     let mut words = command.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned());
-    let stray = Command::new(words.next().expect("a program"))
+    Command::new(words.next().expect("a program"))
         .args(words.filter(|word| !word.is_empty()))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .expect("a server without a filmroom");
-    fs::write(data_dir.join("mysql/pid"), stray.id().to_string()).expect("a pid file");
-    stray
+        .expect("a server without a filmroom")
 }
 
 #[tokio::test]
