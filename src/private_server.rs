@@ -14,10 +14,10 @@ mod program;
 
 use crate::db::{self, DatabaseUrl};
 use keeper::Keeper;
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tracing::{info, warn};
@@ -85,7 +85,7 @@ pub enum Error {
     )]
     StillRunning {
         /// its process
-        pid: i32,
+        pid: u32,
     },
     /// A file or folder could not be made.
     #[error("cannot {what} {path} for the private database: {reason}")]
@@ -180,7 +180,7 @@ impl PrivateServer {
         let Some(keeper) = self.keeper.take() else { return };
         keeper.stop();
         if let Some(folder) = &self.socket_folder
-            && let Err(err) = std::fs::remove_dir_all(folder)
+            && let Err(err) = fs::remove_dir_all(folder)
         {
             warn!("cannot remove {}: {err}", folder.display());
         }
@@ -197,6 +197,7 @@ impl Drop for PrivateServer {
 struct Layout {
     folder: PathBuf,
     data: PathBuf,
+    tmp: PathBuf,
     log: PathBuf,
     pid: PathBuf,
     socket: String,
@@ -227,17 +228,21 @@ fn launch(options: &Options) -> Result<PrivateServer, Error> {
 }
 
 fn layout(data_dir: &Path) -> Result<Layout, Error> {
-    private_folder(data_dir, "make")?;
+    private_folder(data_dir)?;
     let data_dir = data_dir.canonicalize().map_err(|err| file("find", data_dir, err))?;
     let folder = data_dir.join("mysql");
-    private_folder(&folder, "make")?;
-    private_folder(&folder.join("tmp"), "make")?;
+    private_folder(&folder)?;
+    // It may have been made by hand, and its mode is what guards the socket.
+    fs::set_permissions(&folder, Permissions::from_mode(0o700))
+        .map_err(|err| file("protect", &folder, err))?;
+    let tmp = folder.join("tmp");
+    private_folder(&tmp)?;
     let socket = match folder.join("socket").into_os_string().into_string() {
         Ok(path) if path.len() <= SOCKET_PATH => path,
         _ => short_socket(&folder)?,
     };
     let (data, log, pid) = (folder.join("data"), folder.join("error.log"), folder.join("pid"));
-    Ok(Layout { folder, data, log, pid, socket })
+    Ok(Layout { folder, data, tmp, log, pid, socket })
 }
 
 /// A socket elsewhere for a data folder whose path is too long: in a folder that nobody else could have made or
@@ -255,7 +260,7 @@ fn short_socket(folder: &Path) -> Result<String, Error> {
         if path.len() > SOCKET_PATH || !parent.is_dir() {
             continue;
         }
-        private_folder(&place, "make")?;
+        private_folder(&place)?;
         let found = place.symlink_metadata().map_err(|err| file("read", &place, err))?;
         if !found.is_dir() || found.uid() != me || found.mode() & 0o077 != 0 {
             let reason = io::Error::new(io::ErrorKind::PermissionDenied, "it belongs to somebody else");
@@ -267,14 +272,9 @@ fn short_socket(folder: &Path) -> Result<String, Error> {
     Err(file("use", folder, reason))
 }
 
-fn private_folder(path: &Path, what: &'static str) -> Result<(), Error> {
-    match DirBuilder::new().mode(0o700).create(path) {
-        Err(err) if err.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-        Err(err) if err.kind() == io::ErrorKind::NotFound => {
-            DirBuilder::new().mode(0o700).recursive(true).create(path).map_err(|err| file(what, path, err))
-        }
-        made => made.map_err(|err| file(what, path, err)),
-    }
+fn private_folder(path: &Path) -> Result<(), Error> {
+    let made = DirBuilder::new().mode(0o700).recursive(true).create(path);
+    made.map_err(|err| file("make", path, err))
 }
 
 /// One filmroom per folder, for as long as the file is open.
@@ -308,7 +308,7 @@ fn lock(data_dir: &Path, folder: &Path) -> Result<File, Error> {
 /// The server writes to what we opened, so that even what it says before it has read its options is kept.
 fn open_log(path: &Path) -> Result<File, Error> {
     if path.metadata().is_ok_and(|found| found.len() > LOG_SIZE) {
-        std::fs::rename(path, path.with_extension("log.1")).map_err(|err| file("rename", path, err))?;
+        fs::rename(path, path.with_extension("log.1")).map_err(|err| file("rename", path, err))?;
     }
     let mut options = OpenOptions::new();
     options.read(true).append(true).create(true).mode(0o600).open(path).map_err(|err| file("open", path, err))

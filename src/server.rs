@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use crate::archive::Archive;
 use crate::codec::Decoder;
 use crate::config::Config;
-use crate::db::{self, Pool, schema::ServeLock};
+use crate::db::{self, Pool, ServeLock};
 use crate::dimse::listener;
 use crate::private_server::{self, PrivateServer};
 use crate::storage::Storage;

@@ -40,6 +40,8 @@ pub fn prepare(format: &FrameFormat, encoded: &[u8]) -> Result<Prepared, Error> 
 /// decides, and the sign bit is the highest of the codestream's bits (for JPEG, of Bits Stored).
 pub fn finish(format: &FrameFormat, codec: Codec, header: &Header, bytes: &[u8]) -> Result<Decoded, Error> {
     let bits_stored = match codec {
+        // Overlays above the stored bits were compressed with them.
+        _ if format.keep_unused_bits => format.bits_stored.min(header.precision),
         Codec::Jpeg => format.bits_stored.min(header.container_bits()),
         Codec::JpegLs | Codec::Jpeg2000 | Codec::JpegXl => header.precision,
     };
@@ -49,9 +51,8 @@ pub fn finish(format: &FrameFormat, codec: Codec, header: &Header, bytes: &[u8])
         high_bit: bits_stored.saturating_sub(1),
         photometric: header.photometric.unwrap_or(format.photometric),
         planar: header.planar,
-        keep_unused_bits: false,
         ..format.clone()
     };
-    let (samples, _) = samples(&format, ByteOrder::Little, bytes)?;
-    arrange(&format, samples, None)
+    let (samples, unused_bits) = samples(&format, ByteOrder::Little, bytes)?;
+    arrange(&format, samples, unused_bits)
 }

@@ -186,11 +186,6 @@ impl FrameFormat {
         u64::from(self.rows) * u64::from(self.columns)
     }
 
-    /// Whether Pixel Data is a sequence of fragments.
-    pub fn is_encapsulated(&self) -> bool {
-        self.encapsulated
-    }
-
     /// Bits one native frame takes; frames of one bit a pixel are not padded to bytes.
     fn native_frame_bits(&self) -> u64 {
         let samples = if self.photometric.is_422() { 2 } else { u64::from(self.samples_per_pixel) };
@@ -370,7 +365,8 @@ mod tests {
     #[test]
     fn the_largest_sides_do_not_overflow() {
         let format = FrameFormat::grey(65_535, 65_535, 32, 32);
-        assert!(format.native_frame(u32::MAX).is_some());
+        assert_eq!(format.native_frame(1).map(|frame| frame.offset), Some(65_535 * 65_535 * 4));
+        assert_eq!(format.native_frame(u32::MAX), None);
     }
 
     #[test]

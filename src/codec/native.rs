@@ -52,23 +52,18 @@ pub fn samples(
             })),
             (Number::Integer, 8) => eight(format, bytes),
             (Number::Integer, 16) => {
-                let raw: Vec<u16> =
-                    words(
-                        bytes,
-                        |word| if big { u16::from_be_bytes(word) } else { u16::from_le_bytes(word) },
-                    );
                 if format.keep_unused_bits {
-                    unused = Some(raw.clone());
+                    unused = Some(words(bytes, if big { u16::from_be_bytes } else { u16::from_le_bytes }));
                 }
-                sixteen(format, raw)
+                // Two calls, so that each loop knows its byte order.
+                if big {
+                    sixteen(format, bytes, u16::from_be_bytes)
+                } else {
+                    sixteen(format, bytes, u16::from_le_bytes)
+                }
             }
             (Number::Integer, 32) => {
-                let raw: Vec<u32> =
-                    words(
-                        bytes,
-                        |word| if big { u32::from_be_bytes(word) } else { u32::from_le_bytes(word) },
-                    );
-                thirty_two(format, raw)
+                thirty_two(format, bytes, if big { u32::from_be_bytes } else { u32::from_le_bytes })
             }
             (_, allocated) => {
                 return Err(Error::Unsupported { attribute: "Bits Allocated", value: allocated.to_string() });
@@ -203,34 +198,27 @@ fn eight(format: &FrameFormat, bytes: &[u8]) -> Samples {
     Samples::U8(bytes.iter().map(|byte| (byte >> shift) & mask).collect())
 }
 
-fn sixteen(format: &FrameFormat, mut raw: Vec<u16>) -> Samples {
+fn sixteen(format: &FrameFormat, bytes: &[u8], read: impl Fn([u8; 2]) -> u16) -> Samples {
     let (shift, stored) = window(format, 16);
     if format.signed {
         let up = 16 - stored - shift;
-        return Samples::I16(
-            raw.into_iter().map(|word| word.wrapping_shl(up).cast_signed() >> (16 - stored)).collect(),
-        );
+        return Samples::I16(words(bytes, |word| read(word).wrapping_shl(up).cast_signed() >> (16 - stored)));
     }
-    if stored < 16 {
-        let mask = u16::MAX >> (16 - stored);
-        raw.iter_mut().for_each(|word| *word = (*word >> shift) & mask);
+    if stored == 16 {
+        return Samples::U16(words(bytes, read));
     }
-    Samples::U16(raw)
+    let mask = u16::MAX >> (16 - stored);
+    Samples::U16(words(bytes, |word| (read(word) >> shift) & mask))
 }
 
-fn thirty_two(format: &FrameFormat, mut raw: Vec<u32>) -> Samples {
+fn thirty_two(format: &FrameFormat, bytes: &[u8], read: impl Fn([u8; 4]) -> u32) -> Samples {
     let (shift, stored) = window(format, 32);
     if format.signed {
         let up = 32 - stored - shift;
-        return Samples::I32(
-            raw.into_iter().map(|word| word.wrapping_shl(up).cast_signed() >> (32 - stored)).collect(),
-        );
+        return Samples::I32(words(bytes, |word| read(word).wrapping_shl(up).cast_signed() >> (32 - stored)));
     }
-    if stored < 32 {
-        let mask = u32::MAX >> (32 - stored);
-        raw.iter_mut().for_each(|word| *word = (*word >> shift) & mask);
-    }
-    Samples::U32(raw)
+    let mask = u32::MAX >> (32 - stored);
+    Samples::U32(words(bytes, |word| (read(word) >> shift) & mask))
 }
 
 #[cfg(test)]

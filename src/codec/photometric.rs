@@ -32,7 +32,8 @@ impl Photometric {
     pub fn parse(text: &str) -> Option<Self> {
         Some(match text.trim().to_ascii_uppercase().as_str() {
             "MONOCHROME1" => Self::Monochrome1,
-            "MONOCHROME2" => Self::Monochrome2,
+            // Plain MONOCHROME is what some converters from ACR-NEMA write.
+            "MONOCHROME2" | "MONOCHROME" => Self::Monochrome2,
             "PALETTE COLOR" | "PALETTE_COLOR" => Self::PaletteColor,
             "RGB" => Self::Rgb,
             "YBR_FULL" => Self::YbrFull,

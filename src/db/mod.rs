@@ -19,6 +19,7 @@ pub mod patient;
 pub mod peer;
 pub mod quarantine;
 mod row;
+mod lock;
 pub mod schema;
 pub mod series;
 mod server;
@@ -27,6 +28,7 @@ pub mod study;
 mod url;
 
 pub use self::error::{Error, is_duplicate, is_transient};
+pub use self::lock::ServeLock;
 pub use self::server::{ServerInfo, ServerKind, Warning, durability, server_info};
 pub use self::url::{DatabaseUrl, InvalidUrl};
 

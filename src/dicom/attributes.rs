@@ -222,7 +222,7 @@ pub enum Note {
     ShortenedPatientId,
     /// The Patient ID has bytes its character set has not.
     UnreadablePatientId,
-    /// A sequence contradicts itself and was not read.
+    /// A sequence contradicts itself; only the items before the mistake were read.
     DamagedSequence(Tag),
 }
 
@@ -243,7 +243,7 @@ impl fmt::Display for Note {
                 f.write_str("Patient ID is longer than 64 characters and was shortened")
             }
             Self::DamagedSequence(tag) => {
-                write!(f, "{} {tag} contradicts itself and was not read", dictionary::name(*tag))
+                write!(f, "{} {tag} contradicts itself, only its beginning was read", dictionary::name(*tag))
             }
             Self::UnreadablePatientId => f.write_str("Patient ID is not in its Specific Character Set"),
         }

@@ -17,6 +17,7 @@ use super::data_set::DataSet;
 use super::dictionary;
 pub use super::uid::Encoding;
 
+mod header;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -61,7 +62,7 @@ pub struct Scan {
     pub data_set: DataSet,
     /// Where the pixels are, if there are any.
     pub pixel_data: Option<PixelData>,
-    /// Sequences of defined length whose inside cannot be read; they stand in the data set as omitted.
+    /// Sequences of defined length whose inside contradicts itself: they hold the items before the first mistake.
     pub damaged: Vec<Tag>,
     /// Bytes of the data set, inflated if it was deflated.
     pub length: u64,

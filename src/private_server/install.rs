@@ -23,7 +23,7 @@ pub(super) fn install(program: &Program, layout: &Layout, log: &File) -> Result<
     let begin = layout.log.metadata().map_or(0, |found| found.len());
     let failed = |reason: String| Error::Install { folder: layout.folder.clone(), reason };
     let mut command = match (program.kind, &program.installer) {
-        (Kind::MySql, _) => mysql(program, &new),
+        (Kind::MySql, _) => mysql(program, layout, &new),
         (Kind::MariaDb, Some(installer)) => mariadb(program, installer, layout, &new)?,
         (Kind::MariaDb, None) => return Err(Error::NotInstalled),
     };
@@ -48,10 +48,10 @@ pub(super) fn install(program: &Program, layout: &Layout, log: &File) -> Result<
         .map_err(|err| file("write", &layout.folder, err))
 }
 
-fn mysql(program: &Program, new: &Path) -> Command {
+fn mysql(program: &Program, layout: &Layout, new: &Path) -> Command {
     let mut command = Command::new(&program.path);
     command.args(["--no-defaults", "--initialize-insecure", "--secure-file-priv=NULL"]);
-    command.arg(option("--datadir=", new)).args(as_root());
+    command.arg(option("--datadir=", new)).arg(option("--tmpdir=", &layout.tmp)).args(as_root());
     command
 }
 
@@ -63,6 +63,9 @@ fn mariadb(program: &Program, installer: &Path, layout: &Layout, new: &Path) -> 
     script.extend(quoted(&program.path));
     script.extend(b" \"$@\" --innodb-log-file-size=32M --datadir=");
     script.extend(quoted(new));
+    // A server that starts clears away the temporary tables of all others that share its folder for them.
+    script.extend(b" --tmpdir=");
+    script.extend(quoted(&layout.tmp));
     if let Some(argument) = as_root() {
         script.extend(format!(" {argument}").as_bytes());
     }

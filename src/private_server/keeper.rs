@@ -16,6 +16,8 @@ use tracing::{error, info, warn};
 
 /// How long a server may take to write everything before it is ended by force. InnoDB recovers from that.
 const STOP: Duration = Duration::from_secs(60);
+/// How long one that takes no calls may take to start taking them, or to end by itself.
+const STOP_SILENT: Duration = Duration::from_secs(10);
 /// How soon the end of a server is noticed.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -31,6 +33,7 @@ pub(super) struct Keeper {
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
+    socket: String,
 }
 
 struct State {
@@ -50,7 +53,8 @@ impl Keeper {
     /// Starts the process; whether the server in it comes up is another question.
     pub fn start(program: &Program, layout: &Layout, log: File) -> io::Result<Keeper> {
         let state = State { child: None, stopping: false, ended: None };
-        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
+        let socket = layout.socket.clone();
+        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new(), socket });
         let (started, wait) = mpsc::channel();
         let spawn = {
             let (program, arguments, pid) =
@@ -127,7 +131,7 @@ fn keep(shared: &Shared, spawn: impl Fn() -> io::Result<Child>) {
 
 /// Waits until the process has ended by itself (its status) or was told to (none).
 fn wait(shared: &Shared) -> Option<ExitStatus> {
-    let mut told: Option<Instant> = None;
+    let mut told: Option<Termination> = None;
     loop {
         let mut state = shared.lock();
         let child = state.child.as_mut()?;
@@ -143,31 +147,47 @@ fn wait(shared: &Shared) -> Option<ExitStatus> {
                 return None;
             }
         }
-        match told {
-            None if state.stopping => {
-                if let Some(child) = &state.child {
-                    terminate(child.id());
-                }
-                told = Some(Instant::now());
-            }
-            Some(told) if told.elapsed() > STOP => {
-                warn!("the private database server does not stop and is ended by force");
-                if let Some(Err(err)) = state.child.as_mut().map(Child::kill) {
-                    error!("cannot end the private database server: {err}");
-                    return None;
-                }
-            }
-            None | Some(_) => {}
+        if state.stopping
+            && let Some(child) = &state.child
+        {
+            told.get_or_insert_with(Termination::begin).urge(child.id(), &shared.socket);
         }
         let pause = if told.is_some() { LOOK / 20 } else { LOOK };
         drop(shared.changed.wait_timeout(state, pause));
     }
 }
 
-fn terminate(pid: u32) {
-    if let Ok(pid) = i32::try_from(pid) {
-        // SAFETY: kill takes any numbers; the process is a child not yet waited for, or was just recognised.
-        unsafe { libc::kill(pid, libc::SIGTERM) };
+/// Asks a server to stop, and ends it by force when it does not.
+///
+/// MariaDB hangs for good when it is asked while it starts. So it is asked when it answers calls, and one that answers
+/// none for a while is ended: it starts without end, or was asked too early by another.
+struct Termination {
+    begun: Instant,
+    asked: bool,
+}
+
+impl Termination {
+    fn begin() -> Termination {
+        Termination { begun: Instant::now(), asked: false }
+    }
+
+    /// To be called again and again until the process is gone.
+    fn urge(&mut self, pid: u32, socket: &str) {
+        let ask = !self.asked && greets(socket);
+        let patience = if self.asked { STOP } else { STOP_SILENT };
+        let signal = if ask {
+            self.asked = true;
+            libc::SIGTERM
+        } else if self.begun.elapsed() > patience {
+            warn!("the private database server does not stop and is ended by force");
+            libc::SIGKILL
+        } else {
+            return;
+        };
+        if let Ok(pid) = i32::try_from(pid) {
+            // SAFETY: kill takes any numbers; the process is a child not yet waited for, or was just recognised.
+            unsafe { libc::kill(pid, signal) };
+        }
     }
 }
 
@@ -208,7 +228,7 @@ fn arguments(program: &Program, layout: &Layout) -> Vec<std::ffi::OsString> {
         option("--datadir=", &layout.data),
         option("--socket=", Path::new(&layout.socket)),
         option("--pid-file=", &layout.pid),
-        option("--tmpdir=", &layout.folder.join("tmp")),
+        option("--tmpdir=", &layout.tmp),
     ];
     let common = [
         "--skip-networking",
@@ -233,7 +253,8 @@ fn arguments(program: &Program, layout: &Layout) -> Vec<std::ffi::OsString> {
     all
 }
 
-/// Whether a server greets who calls, as it does once it is ready: a packet of protocol version 10.
+/// Whether a server answers who calls, as it does once it is ready: a packet that begins with protocol version 10, or
+/// an error when it is full.
 pub(super) fn greets(socket: &str) -> bool {
     let greeting = || -> io::Result<[u8; 5]> {
         let mut stream = UnixStream::connect(socket)?;
@@ -242,7 +263,7 @@ pub(super) fn greets(socket: &str) -> bool {
         stream.read_exact(&mut start)?;
         Ok(start)
     };
-    matches!(greeting(), Ok([_, _, _, _, 10]))
+    matches!(greeting(), Ok([_, _, _, _, 10 | 0xFF]))
 }
 
 /// Stops the server that an earlier filmroom left behind when it was killed. We hold the lock on the folder, so
@@ -254,12 +275,12 @@ pub(super) fn stop_earlier(layout: &Layout) -> Result<(), Error> {
         return Ok(());
     }
     info!(pid, "stopping the private database server of an earlier run");
-    terminate(pid);
-    let begun = Instant::now();
+    let mut termination = Termination::begin();
     while is_ours(pid, &layout.data) {
-        if begun.elapsed() > STOP {
-            return Err(Error::StillRunning { pid: i32::try_from(pid).unwrap_or_default() });
+        if termination.begun.elapsed() > STOP * 2 {
+            return Err(Error::StillRunning { pid });
         }
+        termination.urge(pid, &layout.socket);
         thread::sleep(Duration::from_millis(20));
     }
     Ok(())

@@ -122,8 +122,9 @@ pub(super) fn reason(log: &str, program: &Program, folder: &Path) -> Option<Stri
     if says(&["Read-only file system", "Errcode: 30", "OS errno 30"]) {
         return Some(format!("the disk that holds {} is read-only", folder.display()));
     }
-    let line = log.lines().find(|line| line.contains("[ERROR]")).or_else(|| log.lines().next_back())?;
-    let said = line.split_once("[ERROR]").map_or(line, |(_, said)| said).trim();
+    let line = log.lines().find(|line| line.contains("ERROR")).or_else(|| log.lines().next_back())?;
+    let said =
+        line.split_once("ERROR").map_or(line, |(_, said)| said).trim_start_matches([']', ':', ' ']).trim();
     Some(said.trim_end_matches('.').to_owned()).filter(|said| !said.is_empty())
 }
 

@@ -88,10 +88,12 @@ impl Small for i16 {
 impl Pipeline {
     fn by_table<T: Small>(&self, samples: &[T], grid: &Grid) -> Vec<u8> {
         let samples = grid.pick(samples);
-        let used = samples.iter().min().copied().zip(samples.iter().max().copied());
-        let Some((lowest, highest)) = used.map(|(low, high)| (low.into(), high.into())) else {
-            return Vec::new();
-        };
+        let Some(first) = samples.first() else { return Vec::new() };
+        // By value, not by reference, so that the compiler compares many at once.
+        let (lowest, highest) = samples
+            .iter()
+            .fold((*first, *first), |(lowest, highest), sample| (lowest.min(*sample), highest.max(*sample)));
+        let (lowest, highest) = (lowest.into(), highest.into());
         let voi = match &self.voi {
             Some(voi) => voi.clone(),
             None => self.range_of_small(&samples, lowest, highest),

@@ -27,7 +27,7 @@ use crate::codec::{Decoded, Photometric};
 use crate::dicom::data_set::DataSet;
 use geometry::Grid;
 
-/// What to show of a frame, and how. The default is what the instance itself asks for, in its full size.
+/// What to show of a frame, and how. The default is the instance's own look without overlays, in its full size.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct View {
     /// A window to use instead of the instance's.

@@ -7,6 +7,9 @@ use super::geometry::Grid;
 use crate::codec::Decoded;
 use crate::dicom::data_set::DataSet;
 
+/// Origins are SS; what is farther away is nonsense.
+const FARTHEST: f64 = 32_768.0;
+
 /// The white pixels of one overlay on one frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plane {
@@ -28,7 +31,8 @@ fn plane(attributes: &DataSet, decoded: &Decoded, frame0: usize, group: u16) -> 
     let rows = size(0x0010);
     let columns = size(0x0011);
     let origin = attributes.numbers(Tag(group, 0x0050));
-    let start = |index: usize| origin.get(index).map_or(0, |value| *value as i64 - 1);
+    let start =
+        |index: usize| origin.get(index).map_or(0, |value| value.clamp(-FARTHEST, FARTHEST) as i64 - 1);
     let (top, left) = (start(0), start(1));
 
     let data = bytes(attributes, Tag(group, 0x3000));

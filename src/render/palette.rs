@@ -125,7 +125,8 @@ fn expand(words: &[u16], descriptor: Descriptor) -> Option<Vec<u16>> {
 /// A discrete (0) or linear (1) segment; returns what follows it.
 fn segment<'a>(opcode: u16, length: u16, data: &'a [u16], values: &mut Vec<u16>) -> Option<&'a [u16]> {
     let count = usize::from(length);
-    if values.len().saturating_add(count) > MAX_ENTRIES * 2 {
+    // Empty segments would let a few kilobytes of indirect ones keep us busy for hours.
+    if count == 0 || values.len().saturating_add(count) > MAX_ENTRIES * 2 {
         return None;
     }
     match opcode {
@@ -166,6 +167,7 @@ mod tests {
         assert_eq!(expand(&[0, 9, 1], SIXTEEN), None);
         assert_eq!(expand(&[1, 4, 60], SIXTEEN), None);
         assert_eq!(expand(&[7, 1, 1], SIXTEEN), None);
+        assert_eq!(expand(&[0, 0, 0, 0], SIXTEEN), None);
     }
 
     #[test]
@@ -175,5 +177,14 @@ mod tests {
             [palette.colour(-5), palette.colour(1), palette.colour(2), palette.colour(9)],
             [[1; 3], [1; 3], [2; 3], [2; 3]]
         );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_palette_data_whatever_makes_it_panic(words in proptest::collection::vec(0u16..4, 0..64), bits in 8u16..17) {
+            if let Some(values) = expand(&words, Descriptor { entries: 32, first: 0, bits }) {
+                proptest::prop_assert!(values.len() <= 32);
+            }
+        }
     }
 }

@@ -50,11 +50,12 @@ pub fn receiving(live: &[Live]) -> String {
     let line = |live: &Live| {
         format!("{}: {}", live.calling_ae_title, text::counted(live.instances, "image", "images"))
     };
+    if live.is_empty() {
+        return String::new();
+    }
     let mut parts: Vec<String> = live.iter().take(NAMED).map(line).collect();
-    match live.len() {
-        0 => return String::new(),
-        ..=NAMED => {}
-        more => parts.push(format!("{} more", more - NAMED)),
+    if live.len() > NAMED {
+        parts.push(format!("{} more", live.len() - NAMED));
     }
     format!("Receiving {}", parts.join(", "))
 }

@@ -223,6 +223,38 @@ impl Filters {
         *self != everything
     }
 
+    /// What is asked, to be read: `"doe", the last 7 days, CT or MR, description with "head"`.
+    pub fn in_words(&self) -> String {
+        let mut parts = Vec::new();
+        if !self.text.is_empty() {
+            parts.push(format!("\u{201c}{}\u{201d}", self.text));
+        }
+        match (self.period, self.from.as_str(), self.to.as_str()) {
+            (Period::Any, ..) | (Period::Range, "", "") => {}
+            (Period::Today, ..) => parts.push("today".to_owned()),
+            (Period::SevenDays, ..) => parts.push("the last 7 days".to_owned()),
+            (Period::ThirtyDays, ..) => parts.push("the last 30 days".to_owned()),
+            (Period::Range, from, "") => parts.push(format!("from {from} on")),
+            (Period::Range, "", to) => parts.push(format!("up to {to}")),
+            (Period::Range, from, to) => parts.push(format!("from {from} to {to}")),
+        }
+        if !self.modalities.is_empty() {
+            parts.push(self.modalities.join(" or "));
+        }
+        for (what, text) in [
+            ("description", &self.description),
+            ("referring physician", &self.referring),
+            ("accession number", &self.accession),
+            ("patient ID", &self.id),
+            ("institution", &self.institution),
+        ] {
+            if !text.is_empty() {
+                parts.push(format!("{what} with \u{201c}{text}\u{201d}"));
+            }
+        }
+        parts.join(", ")
+    }
+
     /// Whether one of the fields behind "More" is in use.
     pub fn uses_more(&self) -> bool {
         [&self.description, &self.referring, &self.accession, &self.id, &self.institution]
@@ -426,6 +458,17 @@ mod tests {
             filters.sorted(SortKey::PatientName, Direction::Ascending).address(),
             "/studies?q=a&date=today&modality=CT&sort=patient&order=asc"
         );
+    }
+
+    #[test]
+    fn a_search_can_be_read_back() {
+        let words = |query| Filters::parse(query).in_words();
+        assert_eq!(words(""), "");
+        assert_eq!(
+            words("q=doe&date=7d&modality=CT&modality=MR"),
+            "\u{201c}doe\u{201d}, the last 7 days, CT or MR"
+        );
+        assert_eq!(words("from=2026-01-01&id=4"), "from 2026-01-01 on, patient ID with \u{201c}4\u{201d}");
     }
 
     #[test]

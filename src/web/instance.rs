@@ -129,6 +129,7 @@ async fn attributes_page(
         None | Some("") => 0,
         Some(text) => position(text, "The page", 10_000)?,
     };
+    let _processor = app.pictures.processor().await?;
     let meta = readable(app.archive.file_meta(holding).await)?;
     let data_set = readable(app.archive.attributes(holding, VALUE_BYTES).await)?;
     let problem = [&meta, &data_set].into_iter().find_map(|read| read.as_ref().err().cloned());
@@ -257,6 +258,7 @@ fn chunks(file: File, length: u64) -> impl stream::Stream<Item = std::io::Result
 /// browser may run what is in them.
 async fn document(_: User, app: Data<App>, instance: Path<String>) -> Result<HttpResponse, Error> {
     let holding = instance_of(&app, &instance).await?;
+    let _processor = app.pictures.processor().await?;
     let data_set = app.archive.attributes(&holding, DOCUMENT_BYTES).await.map_err(|err| match err {
         Unreadable::Archive(err) => Error::from(err),
         err => Error::Invalid(format!("The document cannot be read: {err}.")),

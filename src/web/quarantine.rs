@@ -176,7 +176,7 @@ fn in_words(pixels: Pixels) -> &'static str {
 fn first(pair: &Quarantined) -> Side {
     let uid = &pair.sop_instance_uid;
     side(
-        "Kept: came first",
+        "First, kept",
         &pair.first,
         format!("/instances/{uid}/frames/1.png?width=400&height=400"),
         format!("/instances/{uid}.dcm"),
@@ -186,7 +186,7 @@ fn first(pair: &Quarantined) -> Side {
 fn second(pair: &Quarantined) -> Side {
     let key = pair.quarantine_key;
     side(
-        "In quarantine: came second",
+        "Second, waiting",
         &pair.second,
         format!("/quarantine/{key}/frames/1.png?width=400&height=400"),
         format!("/quarantine/{key}.dcm"),

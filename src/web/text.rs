@@ -17,9 +17,10 @@ impl Person {
     /// From the value of a PN attribute, all component groups.
     pub fn of(value: &str) -> Person {
         let name = PersonName::parse(value);
-        let shown = name.display();
-        let name_or_none = if shown.is_empty() { "No name".to_owned() } else { shown };
-        Person { name: name_or_none, other: name.display_others().into_iter().next() }
+        match name.display() {
+            shown if shown.is_empty() => Person { name: "No name".to_owned(), other: None },
+            shown => Person { name: shown, other: name.display_others().into_iter().next() },
+        }
     }
 }
 
@@ -76,7 +77,7 @@ fn age_between(birth: NaiveDate, on: NaiveDate) -> String {
 /// `045Y` as `45 y`.
 fn written_age(text: &str) -> String {
     let text = text.trim();
-    let Some((number, unit)) = text.len().checked_sub(1).and_then(|at| text.split_at_checked(at)) else {
+    let Some((number, unit)) = text.char_indices().next_back().map(|(at, _)| text.split_at(at)) else {
         return String::new();
     };
     let Ok(number) = number.parse::<u64>() else { return text.to_owned() };
@@ -115,7 +116,7 @@ pub fn size(bytes: u64) -> String {
     };
     match bytes {
         0 => "0 MB".to_owned(),
-        ..100_000 => "0.1 MB".to_owned(),
+        1..100_000 => "0.1 MB".to_owned(),
         100_000..10_000_000_000 => format!("{} MB", tenths(1_000_000)),
         _ => format!("{} GB", tenths(1_000_000_000)),
     }
@@ -162,7 +163,7 @@ mod tests {
             person("Yamada, Tarou", Some("山田 太郎"))
         );
         assert_eq!(Person::of("=山田^太郎"), person("山田 太郎", None));
-        assert_eq!(Person::of("Doe^Jane^Mary^Dr."), person("Doe, Jane Mary Dr.", None));
+        assert_eq!(Person::of("Doe^Jane^Mary^Dr."), person("Doe, Dr. Jane Mary", None));
         assert_eq!(Person::of("^^"), person("No name", None));
         assert_eq!(physician("^^"), "");
     }

@@ -2,7 +2,9 @@
 //! every state is an address. The script (`static/viewer/`) makes the same addresses faster.
 
 mod caption;
+mod document;
 mod geometry;
+mod pane;
 mod state;
 
 use actix_web::HttpResponse;
@@ -10,8 +12,10 @@ use actix_web::web::{Data, Json, Path, Query, ServiceConfig, get};
 use askama::Template;
 use serde::{Deserialize, Serialize};
 
-use self::caption::{Caption, window_line};
-use self::state::{Asked, State, Windowing, Zoom, action, tidy};
+use self::caption::Caption;
+use self::document::{DocumentCard, document_card};
+use self::pane::{ImagePane, Place, image_pane};
+use self::state::{Asked, State, action};
 use super::App;
 use super::access::User;
 use super::error::Error;
@@ -19,17 +23,9 @@ use super::page::{self, Layout};
 use super::picture::{frame_of, instance_of};
 use super::text::{self, Person};
 use crate::archive::retrieve::{Holding, Unreadable};
-use crate::db::frame::{EquipmentRow, SeriesRow, StackRow, StudyRow};
+use crate::db::frame::{SeriesRow, StudyRow};
 use crate::dicom::sop_class::{self, Kind};
 use crate::dicom::uid::StudyInstanceUid;
-use crate::render;
-
-/// What a fitted picture is made to fit into where nobody knows the screen; the script asks for the same.
-const FITTED: u32 = 1280;
-/// The same on a phone.
-const FITTED_SMALL: u32 = 720;
-/// Documents listed for a series without images.
-const DOCUMENTS: usize = 50;
 
 /// The addresses of the viewer.
 pub fn configure(config: &mut ServiceConfig) {
@@ -78,85 +74,6 @@ impl Pane {
             Pane::Document(_) | Pane::Empty => None,
         }
     }
-}
-
-struct ImagePane {
-    instance: String,
-    series: String,
-    action: String,
-    stack: String,
-    n: usize,
-    of: usize,
-    frame: usize,
-    frames: usize,
-    picture: String,
-    small_picture: Option<String>,
-    alt: String,
-    caption: Caption,
-    top_left: Vec<String>,
-    top_right: Vec<String>,
-    series_line: String,
-    place: String,
-    short_place: String,
-    zoom: &'static str,
-    zoom_line: &'static str,
-    windows: Vec<WindowLink>,
-    window_fields: Vec<(&'static str, String)>,
-    window_center: String,
-    window_width: String,
-    typed_window: Option<(String, String)>,
-    window_index: Option<usize>,
-    invert: Switch,
-    fit: Switch,
-    actual: Switch,
-    reset: String,
-    slider_name: &'static str,
-    slider_label: &'static str,
-    slider_fields: Vec<(&'static str, String)>,
-    slider_value: usize,
-    slider_max: usize,
-    steps: Vec<Step>,
-}
-
-struct Switch {
-    href: String,
-    on: bool,
-}
-
-struct WindowLink {
-    label: String,
-    detail: String,
-    href: String,
-    current: bool,
-    /// Of a window in the image, from 1.
-    index: Option<usize>,
-    /// Centre and width of a preset.
-    values: Option<(String, String)>,
-    /// The digit that chooses it.
-    key: Option<usize>,
-}
-
-struct Step {
-    name: &'static str,
-    label: &'static str,
-    icon: &'static str,
-    href: Option<String>,
-}
-
-struct DocumentCard {
-    what: String,
-    title: Option<String>,
-    sentence: &'static str,
-    documents: Vec<DocumentLine>,
-    more: usize,
-}
-
-struct DocumentLine {
-    title: String,
-    instance: String,
-    open: &'static str,
-    document_href: Option<String>,
-    format: &'static str,
 }
 
 /// `GET /studies/{StudyInstanceUID}/viewer`
@@ -217,197 +134,6 @@ async fn pane(
     Ok(Pane::Image(Box::new(image_pane(&place, study, equipment, row, state, caption))))
 }
 
-/// Where in the archive the shown frame is.
-struct Place<'a> {
-    study: &'a StudyInstanceUid,
-    series: &'a SeriesRow,
-    stack: usize,
-    frames: usize,
-}
-
-fn image_pane(
-    place: &Place<'_>,
-    study: &StudyRow,
-    equipment: Option<EquipmentRow>,
-    row: &StackRow,
-    state: State,
-    mut caption: Caption,
-) -> ImagePane {
-    let to = |state: State| state.href(place.study);
-    let with = |change: &dyn Fn(&mut State)| {
-        let mut next = state.clone();
-        change(&mut next);
-        to(next)
-    };
-    let clip = place.frames > 1;
-    let largest = caption.rows.max(caption.columns);
-    let side = |fitted: u32| (state.zoom == Zoom::Fit && largest > fitted).then_some(fitted);
-    let modality = &place.series.modality;
-    let windows = windows(&caption, modality, &state, &with);
-    let (window_center, window_width) = match (&state.window, caption.window_range) {
-        (Windowing::Typed(window), _) => (tidy(window.center), tidy(window.width)),
-        (Windowing::OfImage(index), _) if caption.windows.get(*index).is_some() => {
-            caption.windows.get(*index).map(|w| (tidy(w.center), tidy(w.width))).unwrap_or_default()
-        }
-        (_, Some((center, width))) => (tidy(center), tidy(width)),
-        (_, None) => (String::new(), String::new()),
-    };
-    caption.window_line = window_line(&state.window, &caption.windows);
-    let images = format!("Image {} of {}", state.n, place.stack);
-    let of_frames = format!("{} of {}", state.frame, place.frames);
-    let words = match (clip, place.stack > 1) {
-        (true, true) => format!("{images}, frame {of_frames}"),
-        (true, false) => format!("Frame {of_frames}"),
-        (false, _) => images,
-    };
-    let series_line = series_title(place.series);
-    ImagePane {
-        instance: row.sop_instance_uid.clone(),
-        series: state.series.clone(),
-        action: action(place.study),
-        stack: format!("{}/stack.json?series={}", action(place.study), state.series),
-        n: state.n,
-        of: place.stack,
-        frame: state.frame,
-        frames: place.frames,
-        picture: state.picture(&row.sop_instance_uid, side(FITTED)),
-        small_picture: side(FITTED_SMALL).map(|side| state.picture(&row.sop_instance_uid, Some(side))),
-        alt: format!("{modality} {series_line}, {words}"),
-        top_left: top_left(study),
-        top_right: equipment.map(|equipment| top_right(&equipment)).unwrap_or_default(),
-        series_line,
-        short_place: match clip {
-            true => format!("{} / {}", state.frame, place.frames),
-            false => format!("{} / {}", state.n, place.stack),
-        },
-        place: words,
-        zoom: if state.zoom == Zoom::Fit { "fit" } else { "1" },
-        zoom_line: if state.zoom == Zoom::Fit { "Fit to the window" } else { "Zoom 100 %" },
-        windows,
-        window_fields: state.fields_without(&["window", "wc", "ww"]),
-        window_center,
-        window_width,
-        typed_window: match &state.window {
-            Windowing::Typed(window) => Some((tidy(window.center), tidy(window.width))),
-            Windowing::AsStored | Windowing::OfImage(_) => None,
-        },
-        window_index: match &state.window {
-            Windowing::OfImage(index) => Some(index + 1),
-            Windowing::AsStored | Windowing::Typed(_) => None,
-        },
-        invert: Switch { href: with(&|next| next.inverted = !next.inverted), on: state.inverted },
-        fit: Switch { href: with(&|next| next.zoom = Zoom::Fit), on: state.zoom == Zoom::Fit },
-        actual: Switch { href: with(&|next| next.zoom = Zoom::Actual), on: state.zoom == Zoom::Actual },
-        reset: with(&|next| {
-            next.window = Windowing::AsStored;
-            next.inverted = false;
-            next.zoom = Zoom::Fit;
-        }),
-        slider_name: if clip { "frame" } else { "n" },
-        slider_label: if clip { "Frame" } else { "Image" },
-        slider_fields: state.fields_without(if clip { &["frame"] } else { &["n", "frame"] }),
-        slider_value: if clip { state.frame } else { state.n },
-        slider_max: if clip { place.frames } else { place.stack },
-        steps: steps(place, &state, &with),
-        caption,
-    }
-}
-
-fn windows(
-    caption: &Caption,
-    modality: &str,
-    state: &State,
-    with: &dyn Fn(&dyn Fn(&mut State)) -> String,
-) -> Vec<WindowLink> {
-    let link = |label: String, detail: String, window: Windowing| WindowLink {
-        label,
-        detail,
-        href: with(&|next| next.window = window.clone()),
-        current: state.window == window,
-        index: match &window {
-            Windowing::OfImage(index) => Some(index + 1),
-            _ => None,
-        },
-        values: match &window {
-            Windowing::Typed(window) => Some((tidy(window.center), tidy(window.width))),
-            _ => None,
-        },
-        key: None,
-    };
-    let detail = |center: f64, width: f64| format!("C {} W {}", tidy(center), tidy(width));
-    let mut links = vec![link("As stored".to_owned(), String::new(), Windowing::AsStored)];
-    // The first of the image is what "as stored" shows.
-    for (index, window) in caption.windows.iter().enumerate().skip(1) {
-        links.push(link(
-            window.label.clone(),
-            detail(window.center, window.width),
-            Windowing::OfImage(index),
-        ));
-    }
-    if let (Some(first), Some(window)) = (links.first_mut(), caption.windows.first()) {
-        first.label = if caption.windows.len() > 1 { window.label.clone() } else { "As stored".to_owned() };
-        first.detail = detail(window.center, window.width);
-    }
-    for preset in render::presets(modality) {
-        let window = render::Window { center: preset.center, width: preset.width };
-        let detail = detail(preset.center, preset.width);
-        links.push(link(preset.explanation.to_string(), detail, Windowing::Typed(window)));
-    }
-    for (index, link) in links.iter_mut().enumerate().take(9) {
-        link.key = Some(index + 1);
-    }
-    links
-}
-
-fn steps(place: &Place<'_>, state: &State, with: &dyn Fn(&dyn Fn(&mut State)) -> String) -> Vec<Step> {
-    const FIRST: &str = "M14 5 9 10l5 5M6 5v10";
-    const PREVIOUS: &str = "M12 5 7 10l5 5";
-    const NEXT: &str = "M8 5l5 5-5 5";
-    const LAST: &str = "M6 5l5 5-5 5M14 5v10";
-    const PREVIOUS_IMAGE: &str = "M15 5 10.500 10l4.500 5M9 5l-4.500 5L9 15";
-    const NEXT_IMAGE: &str = "M5 5l4.500 5L5 15M11 5l4.500 5-4.500 5";
-    let clip = place.frames > 1;
-    let (value, last) = if clip { (state.frame, place.frames) } else { (state.n, place.stack) };
-    let step = |name, label, icon, target: usize| Step {
-        name,
-        label,
-        icon,
-        href: (target != value && (1..=last).contains(&target)).then(|| {
-            with(&|next| {
-                if clip {
-                    next.frame = target;
-                } else {
-                    next.n = target;
-                    next.frame = 1;
-                }
-            })
-        }),
-    };
-    let image = |name, label, icon, target: usize| Step {
-        name,
-        label,
-        icon,
-        href: (1..=place.stack).contains(&target).then(|| {
-            with(&|next| {
-                next.n = target;
-                next.frame = 1;
-            })
-        }),
-    };
-    let mut steps = vec![
-        step("first", "First", FIRST, 1),
-        step("previous", "Previous", PREVIOUS, value.saturating_sub(1)),
-        step("next", "Next", NEXT, value.saturating_add(1)),
-        step("last", "Last", LAST, last),
-    ];
-    if clip && place.stack > 1 {
-        let previous = image("previous-image", "Previous clip", PREVIOUS_IMAGE, state.n.saturating_sub(1));
-        steps.insert(0, previous);
-        steps.push(image("next-image", "Next clip", NEXT_IMAGE, state.n.saturating_add(1)));
-    }
-    steps
-}
-
 fn study_line(uid: &StudyInstanceUid, study: &StudyRow) -> StudyLine {
     let date = text::date(study.study_date);
     let age = text::age(study.patient_birth_date, study.study_date, "");
@@ -420,22 +146,6 @@ fn study_line(uid: &StudyInstanceUid, study: &StudyRow) -> StudyLine {
         patient_line: joined(&parts, " · "),
         title: joined(&title, ", "),
     }
-}
-
-fn top_left(study: &StudyRow) -> Vec<String> {
-    let birth = match text::date(study.patient_birth_date) {
-        date if date.is_empty() => text::sex(&study.patient_sex).to_owned(),
-        date => joined(&[format!("Born {date}"), text::sex(&study.patient_sex).to_owned()], ", "),
-    };
-    let when = joined(&[text::date(study.study_date), text::time(study.study_time)], " ");
-    let lines = [study.patient_id.clone(), birth, when, study.study_description.clone()];
-    lines.into_iter().filter(|line| !line.is_empty()).collect()
-}
-
-fn top_right(equipment: &EquipmentRow) -> Vec<String> {
-    let device = [equipment.manufacturer.clone(), equipment.manufacturer_model_name.clone()];
-    let lines = [equipment.institution_name.clone(), joined(&device, " "), equipment.station_name.clone()];
-    lines.into_iter().filter(|line| !line.is_empty()).collect()
 }
 
 fn strip_entry(study: &StudyInstanceUid, series: &SeriesRow, current: &str) -> StripEntry {
@@ -474,59 +184,6 @@ fn series_title(series: &SeriesRow) -> String {
         (Some(number), words) => format!("{number}. {words}"),
         (None, "") => "Series without a number".to_owned(),
         (None, words) => words.to_owned(),
-    }
-}
-
-fn document_card(stack: &[StackRow]) -> DocumentCard {
-    let kind_of = |row: &StackRow| row.sop_class_uid.parse().map_or(Kind::Other, |uid| sop_class::kind(&uid));
-    let kind = stack.first().map_or(Kind::Other, kind_of);
-    let sentence = match kind {
-        Kind::Report => "A report is text, not pictures. Open it to read it.",
-        Kind::Pdf | Kind::Cda | Kind::Model => {
-            "This is a file inside a DICOM instance. Download it to open it."
-        }
-        Kind::KeyObjects => "A list of images somebody marked. Its page names them.",
-        Kind::PresentationState => "It says how images are to be shown, and has no pixels of its own.",
-        Kind::Waveform | Kind::Ecg => "Curves over time, such as an ECG. They cannot be drawn here yet.",
-        _ => "It has no pixels to show. All its attributes can be read, and it can be downloaded.",
-    };
-    let documents = stack.iter().take(DOCUMENTS).enumerate().map(|(index, row)| {
-        let number = row.instance_number.map_or_else(|| (index + 1).to_string(), |number| number.to_string());
-        let label = kind_of(row).label();
-        let encapsulated = encapsulated_format(&row.sop_class_uid);
-        DocumentLine {
-            title: if row.document_title.is_empty() {
-                format!("{label} {number}")
-            } else {
-                row.document_title.clone()
-            },
-            instance: row.sop_instance_uid.clone(),
-            open: if kind_of(row) == Kind::Report { "Read it" } else { "All attributes" },
-            document_href: encapsulated.map(|_| format!("/instances/{}/document", row.sop_instance_uid)),
-            format: encapsulated.unwrap_or_default(),
-        }
-    });
-    DocumentCard {
-        what: kind.label().to_owned(),
-        title: stack
-            .first()
-            .map(|row| row.document_title.clone())
-            .filter(|title| !title.is_empty() && stack.len() == 1),
-        sentence,
-        documents: documents.collect(),
-        more: stack.len().saturating_sub(DOCUMENTS),
-    }
-}
-
-/// What an encapsulated document is, by its SOP Class.
-fn encapsulated_format(sop_class: &str) -> Option<&'static str> {
-    match sop_class.strip_prefix("1.2.840.10008.5.1.4.1.1.104.")? {
-        "1" => Some("PDF"),
-        "2" => Some("CDA"),
-        "3" => Some("STL"),
-        "4" => Some("OBJ"),
-        "5" => Some("MTL"),
-        _ => Some("document"),
     }
 }
 

@@ -42,6 +42,7 @@ async function start(main) {
   const instance = (v = view) => stack[v.n - 1];
   const frames = () => instance().frames;
   const isClip = () => frames() > 1;
+  const hasWindow = () => caption?.has_window ?? data.hasWindow === "true";
   const side = (v) => {
     if (v.zoom === "1") return null;
     const item = instance(v);
@@ -162,7 +163,7 @@ async function start(main) {
   }
 
   function windowLine() {
-    if (view === initial && caption === null) return;
+    if ((view === initial && caption === null) || !hasWindow()) return;
     const [center, width] = currentWindow() ?? [null, null];
     text("window", width === null ? (caption?.window_line ?? "") : `C ${tidy(center)}  W ${tidy(width)}`);
     const form = one("[data-window-form]");
@@ -258,8 +259,10 @@ async function start(main) {
     close: closeMenus,
     windowStart: () => currentWindow() ?? [128, 256],
     window([center, width], dx, dy) {
+      if (!hasWindow()) return;
       const speed = Math.max(width, 2) / 300;
-      change({ center: center + dy * speed, width: Math.max(width + dx * speed, 1), window: null });
+      const whole = (value) => (Math.abs(width) > 20 ? Math.round(value) : value);
+      change({ center: whole(center + dy * speed), width: Math.max(whole(width + dx * speed), 1), window: null });
     },
     settled: settle,
   };

@@ -1,8 +1,8 @@
 //! The tables are made, upgraded or refused, and never left half-made.
 
 use crate::support::database::{self, TestDatabase, administrator, statement};
-use filmroom::db::schema::{CURRENT, Prepared, ServeLock, Shape, Unfit, prepare};
-use filmroom::db::{self, DatabaseUrl, Error};
+use filmroom::db::schema::{CURRENT, Prepared, Shape, Unfit, prepare};
+use filmroom::db::{self, DatabaseUrl, Error, ServeLock};
 use mysql_async::prelude::Queryable;
 use std::time::Duration;
 

@@ -63,15 +63,15 @@ async fn lengths_that_lie_are_refused_with_a_status() {
 async fn a_deflate_bomb_is_refused_with_a_status() {
     use std::io::Write;
     let pacs = TestServer::start().await;
-    let mut deflate = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
+    let mut deflate = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
     let head = with_tail(&[0x99, 0x7F, 0x10, 0x00, b'O', b'B', 0, 0, 0x00, 0x00, 0x00, 0xF0]);
     deflate.write_all(&head.data_set).unwrap();
     let zeros = vec![0u8; 1 << 20];
-    for _ in 0..4096 {
+    for _ in 0..512 {
         deflate.write_all(&zeros).unwrap();
     }
     let bomb = deflate.finish().unwrap();
-    assert!(bomb.len() < 8 << 20);
+    assert!(bomb.len() < 4 << 20, "{}", bomb.len());
     let mut instance = head;
     instance.data_set = bomb;
     instance.transfer_syntax_uid = dicom_dictionary_std::uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN.into();

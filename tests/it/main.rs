@@ -2,6 +2,7 @@
 
 mod support;
 
+mod codec_worker;
 mod db_connect;
 mod db_schema;
 mod dimse_hostile;
@@ -12,3 +13,9 @@ mod memory;
 mod private_server;
 mod pydicom_files;
 mod start_up;
+mod web_access;
+mod web_browser;
+mod web_peer;
+mod web_picture;
+mod web_study;
+mod web_viewer;

@@ -30,19 +30,23 @@ async fn eight_associations_with_100_mb_instances_stay_under_200_mb() {
         senders.push(tokio::spawn(async move {
             // The UID is the same length for all, so it can be written over.
             let uid = format!("1.2.3.1.1.{sender}");
-            let at = template.data_set.windows(9).position(|bytes| bytes == b"1.2.3.1.1").expect("its UID");
             let mut head = template.data_set[..4096].to_vec();
+            let at = String::from_utf8_lossy(&head).find("1.2.3.1.1").expect("its UID");
             head[at..at + uid.len()].copy_from_slice(uid.as_bytes());
             let mut peer = Peer::associate(to).await;
             let mut named = template.clone_head();
             named.sop_instance_uid = uid;
             peer.send(&fragments(1, true, &store_command(&named).encode(), 16_000)).await;
-            let pieces = std::iter::once(head.as_slice()).chain(template.data_set[4096..].chunks(120_000));
-            let mut pieces = pieces.peekable();
-            while let Some(piece) = pieces.next() {
-                let mut pdu = fragments(1, false, piece, piece.len());
-                if pieces.peek().is_some() {
-                    pdu[11] = 0;
+            let length = template.data_set.len();
+            for start in (0..length).step_by(120_000) {
+                let end = (start + 120_000).min(length);
+                let mut piece = template.data_set[start..end].to_vec();
+                if start == 0 {
+                    piece[..head.len()].copy_from_slice(&head);
+                }
+                let mut pdu = fragments(1, false, &piece, piece.len());
+                if end < length {
+                    pdu[11] = 0; // not the last one
                 }
                 assert!(peer.send(&pdu).await);
             }

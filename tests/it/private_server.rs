@@ -145,31 +145,52 @@ async fn a_server_goes_when_its_filmroom_is_killed() {
     server.stop().await;
 }
 
-#[tokio::test]
-async fn a_server_left_behind_is_stopped_before_another_starts() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let server = start(folder.path()).await;
+/// A server on this folder that no filmroom looks after.
+async fn stray(data_dir: &Path) -> std::process::Child {
+    let server = start(data_dir).await;
     let pid = server.pid().expect("a process");
     let command = fs::read(format!("/proc/{pid}/cmdline")).expect("its command line");
     server.stop().await;
     let mut words = command.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned());
-    let mut stray = Command::new(words.next().expect("a program"))
+    let stray = Command::new(words.next().expect("a program"))
         .args(words.filter(|word| !word.is_empty()))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .expect("a server without a filmroom");
-    let noted = folder.path().join("mysql/pid");
-    until("its pid file", || {
-        fs::read_to_string(&noted).is_ok_and(|pid| pid.trim() == stray.id().to_string())
-    })
-    .await;
-    let ended = std::thread::spawn(move || stray.wait());
+    fs::write(data_dir.join("mysql/pid"), stray.id().to_string()).expect("a pid file");
+    stray
+}
 
+#[tokio::test]
+async fn a_server_left_behind_is_stopped_before_another_starts() {
+    for answers in [true, false] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut stray = stray(folder.path()).await;
+        let socket = folder.path().canonicalize().expect("a path").join("mysql/socket");
+        if answers {
+            until("a socket", || std::os::unix::net::UnixStream::connect(&socket).is_ok()).await;
+        }
+        let ended = std::thread::spawn(move || stray.wait());
+
+        let server = start(folder.path()).await;
+        assert_eq!(value(&server.url(), "SELECT 7").await.as_deref(), Some("7"));
+        let status = ended.join().expect("no panic").expect("a status");
+        assert!(status.success(), "it was not asked to stop: {status}");
+        server.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_is_ended_by_force() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut stray = stray(folder.path()).await;
+    // SAFETY: the process is a child of this one. A stopped process neither answers nor ends.
+    unsafe { libc::kill(i32::try_from(stray.id()).expect("a pid"), libc::SIGSTOP) };
+    let ended = std::thread::spawn(move || stray.wait());
     let server = start(folder.path()).await;
     assert_eq!(value(&server.url(), "SELECT 7").await.as_deref(), Some("7"));
-    let status = ended.join().expect("no panic").expect("a status");
-    assert!(status.success(), "it was not asked to stop: {status}");
+    assert!(!ended.join().expect("no panic").expect("a status").success());
     server.stop().await;
 }
 

@@ -225,7 +225,7 @@ fn texts_fit_their_columns_and_show_no_control_characters() {
 fn a_damaged_sequence_is_noted() {
     let scan = Scan { damaged: vec![tags::REQUEST_ATTRIBUTES_SEQUENCE], ..scan(uids(&[])) };
     let notes = Attributes::from_scan(&scan, None, None).unwrap().notes;
-    let sentence = "Request Attributes Sequence (0040,0275) contradicts itself and was not read";
+    let sentence = "Request Attributes Sequence (0040,0275) contradicts itself, only its beginning was read";
     assert_eq!(notes.iter().map(Note::to_string).collect::<Vec<_>>(), [sentence]);
 }
 

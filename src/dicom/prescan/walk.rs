@@ -3,6 +3,7 @@
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
 
+use super::header::{Header, Scope, UNDEFINED};
 use super::source::{Input, Stream};
 use super::{Error, Fragment, ITEM, Limits, MAX_DEPTH, PixelData, Scan};
 use crate::dicom::data_set::{DataSet, Element, Value};
@@ -10,32 +11,8 @@ use crate::dicom::dictionary;
 
 const ITEM_DELIMITER: Tag = Tag(0xFFFE, 0xE00D);
 const SEQUENCE_DELIMITER: Tag = Tag(0xFFFE, 0xE0DD);
-const UNDEFINED: u32 = 0xFFFF_FFFF;
 /// More damaged sequences are passed over without being named.
 const MOST_DAMAGED: usize = 16;
-
-/// What is known of the data set the walk is in.
-#[derive(Clone, Copy)]
-struct Scope {
-    explicit: bool,
-    big_endian: bool,
-    /// Where it, or what is around it, ends, if that is known.
-    end: Option<u64>,
-    /// Its length is undefined: a delimiter ends it.
-    delimited: bool,
-    depth: usize,
-    /// Pixel Representation, for "US or SS".
-    signed: bool,
-}
-
-/// An element header that was looked at and not yet consumed.
-#[derive(Clone, Copy)]
-struct Header {
-    tag: Tag,
-    vr: VR,
-    length: u32,
-    size: u64,
-}
 
 pub(super) struct Walk<S> {
     input: Input<S>,
@@ -297,18 +274,16 @@ impl<S: Stream> Walk<S> {
         let mut items = Vec::new();
         let read =
             self.items(&inner, tag, parent, &mut items).and_then(|()| self.is_through(&inner, tag, start));
-        let is_damaged = match read {
+        match read {
             Err(Error::LengthBeyondEnd { .. } | Error::Truncated { .. } | Error::Unexpected { .. })
                 if !inner.delimited =>
             {
                 self.pass_over(tag, start, u64::from(length))?;
-                true
             }
-            read => read.map(|()| false)?,
-        };
-        let is_too_large = self.overflowing && scope.depth == 0;
-        if is_damaged || is_too_large {
-            self.overflowing &= scope.depth > 0;
+            read => read?,
+        }
+        if self.overflowing && scope.depth == 0 {
+            self.overflowing = false;
             self.spent = spent;
             return Ok(Value::Omitted { length: self.input.position() - start });
         }
@@ -384,20 +359,8 @@ impl<S: Stream> Walk<S> {
     /// Whether the elements of this data set carry their VR, as their first one shows it, whatever was declared.
     fn settle(&mut self, scope: &mut Scope) -> Result<(), Error> {
         let (bytes, count) = self.input.peek::<8>()?;
-        let [a, b, c, d, first, second, ..] = bytes;
-        let tag = tag_of([a, b, c, d], scope.big_endian);
-        if count < 8 || tag.group() == 0xFFFE {
-            return Ok(());
-        }
-        let declared = u64::from(implicit_length(bytes, scope.big_endian));
-        let fits =
-            self.room(scope).is_none_or(|room| declared + 8 <= room) || declared == u64::from(UNDEFINED);
-        let vr = VR::from_binary([first, second]);
-        if scope.explicit && !(first.is_ascii_uppercase() && second.is_ascii_uppercase()) && fits {
-            scope.explicit = false;
-        } else if !scope.explicit && vr.is_some() && (!fits || vr == Some(dictionary::vr(tag, scope.signed)))
-        {
-            scope.explicit = true;
+        if count == 8 {
+            scope.settle(bytes, self.room(scope));
         }
         Ok(())
     }
@@ -407,53 +370,14 @@ impl<S: Stream> Walk<S> {
         let (bytes, found) = self.input.peek::<12>()?;
         let room = self.room(scope);
         let count = room.map_or(found, |room| usize::try_from(room).unwrap_or(usize::MAX).min(found));
-        if count < 8 {
-            if bytes.iter().take(count).any(|&byte| byte != 0) {
-                let position = self.input.position() + count as u64;
-                return Err(Error::Truncated { tag: self.last, position });
-            }
+        if count < 8 && bytes.iter().take(count).all(|&byte| byte == 0) {
             self.input.skip(count as u64)?;
             return Ok(None);
         }
-        let [a, b, c, d, first, second, e, f, g, h, i, j] = bytes;
-        let big_endian = scope.big_endian;
-        let tag = tag_of([a, b, c, d], big_endian);
-        let implicit = implicit_length([a, b, c, d, first, second, e, f], big_endian);
-        if tag.group() == 0xFFFE {
-            return Ok(Some(Header { tag, vr: VR::UN, length: implicit, size: 8 }));
+        match Header::read(bytes, count, room, scope) {
+            None => Err(Error::Truncated { tag: self.last, position: self.input.position() + count as u64 }),
+            header => Ok(header),
         }
-        let fits = |length: u32, size: u64| {
-            length == UNDEFINED || room.is_none_or(|room| u64::from(length) + size <= room)
-        };
-        let short =
-            u32::from(if big_endian { u16::from_be_bytes([e, f]) } else { u16::from_le_bytes([e, f]) });
-        let long =
-            if big_endian { u32::from_be_bytes([g, h, i, j]) } else { u32::from_le_bytes([g, h, i, j]) };
-        let vr = VR::from_binary([first, second]);
-        let letters = first.is_ascii_uppercase() && second.is_ascii_uppercase();
-        let header = match vr {
-            // Without a VR, or with one that is really part of a length.
-            _ if !scope.explicit && (vr.is_none() || fits(implicit, 8)) => {
-                Header { tag, vr: dictionary::vr(tag, scope.signed), length: implicit, size: 8 }
-            }
-            Some(vr) if has_long_length(vr) => {
-                if count < 12 {
-                    let position = self.input.position() + count as u64;
-                    return Err(Error::Truncated { tag: self.last, position });
-                }
-                Header { tag, vr, length: long, size: 12 }
-            }
-            Some(vr) => Header { tag, vr, length: short, size: 8 },
-            // A VR of a later edition of the standard: those have long lengths, PS3.5 section 7.1.2.
-            None if letters && short == 0 && count == 12 && fits(long, 12) => {
-                Header { tag, vr: VR::UN, length: long, size: 12 }
-            }
-            None if !letters && fits(implicit, 8) => {
-                Header { tag, vr: dictionary::vr(tag, scope.signed), length: implicit, size: 8 }
-            }
-            None => Header { tag, vr: VR::UN, length: short, size: 8 },
-        };
-        Ok(Some(header))
     }
 
     /// Bytes up to the end of the data set the walk is in, if that is known.
@@ -505,21 +429,4 @@ impl<S: Stream> Walk<S> {
         self.spent += cost;
         true
     }
-}
-
-fn tag_of([a, b, c, d]: [u8; 4], big_endian: bool) -> Tag {
-    match big_endian {
-        true => Tag(u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])),
-        false => Tag(u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d])),
-    }
-}
-
-fn implicit_length([_, _, _, _, e, f, g, h]: [u8; 8], big_endian: bool) -> u32 {
-    if big_endian { u32::from_be_bytes([e, f, g, h]) } else { u32::from_le_bytes([e, f, g, h]) }
-}
-
-/// PS3.5 section 7.1.2: these have two reserved bytes and a length of four.
-fn has_long_length(vr: VR) -> bool {
-    use VR::{OB, OD, OF, OL, OV, OW, SQ, SV, UC, UN, UR, UT, UV};
-    matches!(vr, OB | OD | OF | OL | OV | OW | SQ | SV | UC | UN | UR | UT | UV)
 }

@@ -184,7 +184,11 @@ impl Pictures {
         }
     }
 
-    async fn processor(&self) -> Result<OwnedSemaphorePermit, Error> {
+    /// A place to work at, for whatever costs memory: reading a data set as much as drawing it.
+    ///
+    /// # Errors
+    /// When none becomes free in time.
+    pub async fn processor(&self) -> Result<OwnedSemaphorePermit, Error> {
         let busy = || Error::Unavailable("too many pictures are asked for at once".into());
         let _place = self.queue.try_acquire().map_err(|_| busy())?;
         let permit = tokio::time::timeout(PATIENCE, Arc::clone(&self.processors).acquire_owned()).await;
@@ -251,7 +255,7 @@ impl Problem {
     fn no_pixels(kind: Kind) -> Problem {
         let sentence = match kind {
             Kind::Image => "This image has no pixel data.".to_owned(),
-            kind => format!("This is no image: {}.", kind.label().to_lowercase()),
+            kind => format!("This is not an image ({}).", kind.label()),
         };
         let sign = if kind == Kind::Image { Sign::Broken } else { sign_of(kind) };
         Problem { sentence, sign }

@@ -26,7 +26,9 @@ pub struct Caption {
     pub size: String,
     /// `Position -43.5 mm, thickness 5 mm`
     pub position: String,
-    /// The window where none was chosen.
+    /// Colours have no window.
+    pub has_window: bool,
+    /// The window where none was chosen; empty for colours.
     pub window_line: String,
     /// Its centre and width, where they are known.
     pub window_range: Option<(f64, f64)>,
@@ -82,6 +84,8 @@ pub fn caption(attributes: &DataSet, frame0: usize) -> Caption {
             width: window.width,
         })
         .collect();
+    let has_window = attributes.integer(tags::SAMPLES_PER_PIXEL).unwrap_or(1) == 1
+        && attributes.text(tags::PHOTOMETRIC_INTERPRETATION).as_deref() != Some("PALETTE COLOR");
     let window_range = windows.first().map(|window| (window.center, window.width));
     let spacing = geometry::spacing(attributes, frame0);
     Caption {
@@ -92,7 +96,8 @@ pub fn caption(attributes: &DataSet, frame0: usize) -> Caption {
         height,
         size: if columns > 0 { format!("{columns} × {rows}") } else { String::new() },
         position: position(attributes, frame0),
-        window_line: window_line(&Windowing::AsStored, &windows),
+        has_window,
+        window_line: if has_window { window_line(&Windowing::AsStored, &windows) } else { String::new() },
         window_range,
         windows,
         letters: geometry::letters(attributes, frame0),
@@ -144,7 +149,7 @@ fn scale(spacing: Spacing, columns: u32, rows: u32, width: u32, height: u32) -> 
     let parts = 5;
     let x = width * 0.955;
     let tick = width.min(height) / 80.0;
-    let top = height * 0.56;
+    let top = height * 0.6;
     let mut path = format!("M{x:.1} {top:.1}V{:.1}", top + length * pixels_per_mm);
     for part in 0..=parts {
         let y = top + length * pixels_per_mm * f64::from(part) / f64::from(parts);
@@ -195,7 +200,7 @@ mod tests {
     fn the_ruler_has_a_round_length_within_the_picture() {
         let scale = scale(Spacing { down: 0.5, along: 0.5 }, 512, 512, 512, 512).unwrap();
         assert_eq!(scale.label, "5 cm");
-        assert!(scale.path.starts_with("M489.0 286.7V386.7"), "{}", scale.path);
+        assert!(scale.path.starts_with("M489.0 307.2V407.2"), "{}", scale.path);
         assert_eq!(super::scale(Spacing { down: 0.5, along: 0.5 }, 0, 512, 0, 512), None);
     }
 

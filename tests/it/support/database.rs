@@ -57,12 +57,28 @@ impl Drop for TestDatabase {
         let dropped = std::thread::spawn(move || {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(statement(&url, &format!("DROP DATABASE IF EXISTS {name}")));
+            runtime.block_on(drop_database(&url, &name));
         });
         if dropped.join().is_err() && !std::thread::panicking() {
             panic!("the database of this test could not be dropped");
         }
     }
+}
+
+/// Ends what is still connected first: a transaction that was left open would be waited for.
+async fn drop_database(administrator: &DatabaseUrl, name: &str) {
+    let mut conn = db::open(administrator).await.unwrap_or_else(|err| panic!("{err}"));
+    let connected: Vec<u64> = conn
+        .exec("SELECT id FROM information_schema.processlist WHERE db = ?", (name,))
+        .await
+        .unwrap_or_else(|err| panic!("{err}"));
+    for id in connected {
+        // It may have ended by itself.
+        drop(conn.query_drop(format!("KILL {id}")).await);
+    }
+    let dropped = conn.query_drop(format!("DROP DATABASE IF EXISTS {name}")).await;
+    dropped.unwrap_or_else(|err| panic!("{err}"));
+    conn.disconnect().await.unwrap_or_else(|err| panic!("{err}"));
 }
 
 async fn server() -> Result<DatabaseUrl, String> {

@@ -1,6 +1,7 @@
 //! What tests are written with: a real server with a database and a folder of its own, independent SCUs (DCMTK and
 //! pynetdicom) and peers scripted byte by byte.
 
+pub mod browser;
 pub mod database;
 pub mod instance;
 pub mod peer;

@@ -38,7 +38,7 @@ def store(port, files):
                 "status": status.Status if "Status" in status else None,
                 "comment": status.get("ErrorComment", "") or "",
             })
-        except (ValueError, RuntimeError) as err:
+        except (AttributeError, ValueError, RuntimeError) as err:
             answers.append({"status": None, "comment": f"{type(err).__name__}: {err}"})
     if association.is_established:
         association.release()

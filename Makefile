@@ -1,0 +1,29 @@
+# filmroom: `make demo` to see it, `make test` to check it. Both install what they need first.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help demo test
+
+# What .ci/install puts into the project comes after what the machine has.
+export PATH := $(PATH):$(HOME)/.cargo/bin:$(CURDIR)/.tools/bin
+
+help:
+	@echo 'make demo   installs what is missing, builds filmroom, starts it with synthetic studies in it'
+	@echo 'make test   installs what is missing, checks the code and runs all tests'
+	@echo
+	@echo 'Rust has to be there: https://rustup.rs. On Debian and Ubuntu the rest is installed with apt-get,'
+	@echo 'on other systems you are told what to install. "cargo build --release" alone makes the program.'
+
+demo:
+	@.ci/install demo
+	cargo run --release --locked -- demo
+
+# Formatting first, because it takes no time. Clippy and the documentation share one compilation of the dependencies,
+# which is without code and therefore quick; the tests need the other.
+test:
+	@.ci/install test
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
+	@.ci/deny
+	cargo test --locked

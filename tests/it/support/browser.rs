@@ -1,0 +1,136 @@
+//! A headless Chromium, driven over the WebDriver protocol (W3C) by chromedriver.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+/// A browser window. Dropping it ends chromedriver and with it the browser.
+pub struct Browser {
+    session: String,
+    client: reqwest::Client,
+    _driver: Child,
+    _profile: tempfile::TempDir,
+}
+
+impl Browser {
+    /// An empty window of this size. Fails the test where there is no Chromium with its driver.
+    pub async fn start(width: u32, height: u32) -> Browser {
+        let mut driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("chromedriver: `make test` installs chromium-driver");
+        let mut lines = BufReader::new(driver.stdout.take().expect("its output")).lines();
+        let port = loop {
+            let line = lines.next_line().await.expect("a line").expect("chromedriver says where it listens");
+            if let Some((_, port)) = line.split_once("started successfully on port ") {
+                break port.trim_end_matches('.').to_owned();
+            }
+        };
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        let profile = tempfile::tempdir().expect("a folder");
+        let arguments = [
+            "--headless=new".to_owned(),
+            "--no-sandbox".into(),
+            "--disable-gpu".into(),
+            "--disable-dev-shm-usage".into(),
+            "--no-first-run".into(),
+            "--disable-background-networking".into(),
+            "--disable-component-update".into(),
+            "--disable-sync".into(),
+            format!("--window-size={width},{height}"),
+            format!("--user-data-dir={}", profile.path().display()),
+        ];
+        let capabilities = json!({ "capabilities": { "alwaysMatch": {
+            "browserName": "chrome",
+            "goog:chromeOptions": { "args": arguments },
+            "goog:loggingPrefs": { "browser": "ALL" },
+        }}});
+        let client = reqwest::Client::new();
+        let address = format!("http://127.0.0.1:{port}/session");
+        let made: Value = send(client.post(&address), &capabilities).await;
+        let id = made["sessionId"].as_str().unwrap_or_else(|| panic!("a session: {made}"));
+        Browser { session: format!("{address}/{id}"), client, _driver: driver, _profile: profile }
+    }
+
+    /// Goes to an address and waits for the page.
+    pub async fn open(&self, address: &str) {
+        self.post("url", json!({ "url": address })).await;
+    }
+
+    /// Makes the page this wide and high, also narrower than Chromium's windows can be.
+    pub async fn resize(&self, width: u32, height: u32) {
+        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        let command = json!({ "cmd": "Emulation.setDeviceMetricsOverride", "params": size });
+        self.post("goog/cdp/execute", command).await;
+    }
+
+    /// What a piece of script returns on the page.
+    pub async fn script(&self, script: &str) -> Value {
+        self.post("execute/sync", json!({ "script": script, "args": [] })).await
+    }
+
+    /// Types on the keyboard, whatever has the focus.
+    pub async fn type_keys(&self, keys: &str) {
+        let actions: Vec<Value> = keys
+            .chars()
+            .flat_map(|key| {
+                ["keyDown", "keyUp"].map(|kind| json!({ "type": kind, "value": key.to_string() }))
+            })
+            .collect();
+        self.post("actions", json!({ "actions": [{ "type": "key", "id": "keys", "actions": actions }] }))
+            .await;
+    }
+
+    /// Clicks in the middle of what a CSS selector finds first.
+    pub async fn click(&self, selector: &str) {
+        let found = self.post("element", json!({ "using": "css selector", "value": selector })).await;
+        let origin = json!({ "element-6066-11e4-a52e-4f735466cecf":
+            found["element-6066-11e4-a52e-4f735466cecf"].as_str().expect("an element") });
+        let actions = json!([
+            { "type": "pointerMove", "origin": origin, "x": 0, "y": 0 },
+            { "type": "pointerDown", "button": 0 },
+            { "type": "pointerUp", "button": 0 },
+        ]);
+        self.post(
+            "actions",
+            json!({ "actions": [{ "type": "pointer", "id": "mouse", "actions": actions }] }),
+        )
+        .await;
+    }
+
+    /// Waits until a piece of script returns something true, at most ten seconds.
+    pub async fn until(&self, script: &str) {
+        for _ in 0..100 {
+            if self.script(&format!("return Boolean({script})")).await == Value::Bool(true) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let text = self.script("return document.body.innerText").await;
+        panic!("never came true: {script}\n{text}");
+    }
+
+    /// What the page complained of: errors of scripts, refused loads, violations of the security policy.
+    pub async fn complaints(&self) -> Vec<String> {
+        let log = self.post("se/log", json!({ "type": "browser" })).await;
+        let entries = log.as_array().cloned().unwrap_or_default();
+        entries.iter().filter_map(|entry| entry["message"].as_str().map(str::to_owned)).collect()
+    }
+
+    async fn post(&self, command: &str, body: Value) -> Value {
+        send(self.client.post(format!("{}/{command}", self.session)), &body).await
+    }
+}
+
+async fn send(request: reqwest::RequestBuilder, body: &Value) -> Value {
+    let answer = request.json(body).send().await.expect("chromedriver answers");
+    let answer: Value = answer.json().await.expect("JSON");
+    assert!(answer["value"]["error"].is_null(), "{}", answer["value"]);
+    answer["value"].clone()
+}
