@@ -18,6 +18,7 @@ const COARSE: f32 = 0.336;
 
 /// What differs between one chest and another.
 pub struct Chest {
+    /// Vessels and ribs of different seeds differ.
     pub seed: u32,
     /// Radius of a nodule in the right upper lobe, mm; 0 for none.
     pub nodule: f32,

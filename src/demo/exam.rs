@@ -14,11 +14,17 @@ use super::people::Patient;
 
 /// A device, as it describes itself.
 pub struct Equipment {
+    /// Manufacturer (0008,0070).
     pub manufacturer: &'static str,
+    /// Manufacturer's Model Name (0008,1090).
     pub model: &'static str,
+    /// Station Name (0008,1010).
     pub station: &'static str,
+    /// Device Serial Number (0018,1000).
     pub serial_number: &'static str,
+    /// Software Versions (0018,1020).
     pub software: &'static str,
+    /// Institutional Department Name (0008,1040).
     pub department: &'static str,
 }
 
@@ -27,24 +33,33 @@ pub struct Equipment {
 pub struct Exam {
     /// What its UIDs are made of, together with its date.
     pub key: &'static str,
+    /// Whose it is.
     pub patient: &'static Patient,
+    /// Study Date (0008,0020).
     pub date: NaiveDate,
     /// Hour and minute.
     pub time: (u32, u32),
+    /// Study Description (0008,1030).
     pub description: &'static str,
     /// What the referrer wants to know.
     pub reason: &'static str,
     /// Of the day.
     pub number: u32,
+    /// What it was made with.
     pub equipment: &'static Equipment,
 }
 
 /// A series of a study.
 pub struct Series {
+    /// Series Number (0020,0011).
     pub number: u32,
+    /// Modality (0008,0060).
     pub modality: &'static str,
+    /// Series Description (0008,103E).
     pub description: &'static str,
+    /// Body Part Examined (0018,0015).
     pub body_part: &'static str,
+    /// Protocol Name (0018,1030).
     pub protocol: &'static str,
     /// Left, right, or empty where there is only one.
     pub laterality: &'static str,
@@ -230,10 +245,15 @@ pub fn known<T: FromStr<Err: Debug>>(uid: &str) -> T {
 
 /// How grey pixels are laid out.
 pub struct Layout {
+    /// Rows (0028,0010).
     pub rows: usize,
+    /// Columns (0028,0011).
     pub columns: usize,
+    /// Bits Stored (0028,0101).
     pub bits_stored: u16,
+    /// Pixel Representation (0028,0103).
     pub signed: bool,
+    /// Photometric Interpretation (0028,0004).
     pub photometric: &'static str,
 }
 

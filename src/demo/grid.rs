@@ -5,8 +5,11 @@ use super::noise::Random;
 /// Rows of numbers.
 #[derive(Clone)]
 pub struct Grid {
+    /// Of a row.
     pub width: usize,
+    /// How many rows.
     pub height: usize,
+    /// Row after row from the top.
     pub data: Vec<f32>,
 }
 

@@ -85,6 +85,7 @@ impl Patient {
     }
 }
 
+/// The head with a bleeding.
 pub static LEFEVRE: Patient = Patient {
     id: "100482",
     name: "Lefèvre^Amélie^Noëlle^Mme",
@@ -97,6 +98,7 @@ pub static LEFEVRE: Patient = Patient {
     referred_by: "Béranger^Hélène^^Dr",
 };
 
+/// The brain with plaques.
 pub static SUZUKI: Patient = Patient {
     id: "100517",
     name: "Suzuki^Haruka=鈴木^遥=すずき^はるか",
@@ -109,6 +111,7 @@ pub static SUZUKI: Patient = Patient {
     referred_by: "Sato^Ichiro=佐藤^一郎=さとう^いちろう",
 };
 
+/// The nodule that grows.
 pub static SOKOLOV: Patient = Patient {
     id: "100133",
     name: "Соколов^Виктор^Андреевич",
@@ -121,6 +124,7 @@ pub static SOKOLOV: Patient = Patient {
     referred_by: "Орлова^Мария^Павловна^д-р",
 };
 
+/// The heart with a leaking valve.
 pub static NUNEZ: Patient = Patient {
     id: "100609",
     name: "Núñez Ibáñez^José María",
@@ -133,6 +137,7 @@ pub static NUNEZ: Patient = Patient {
     referred_by: "Gómez^Inés^^Dra",
 };
 
+/// The breasts.
 pub static PAPADOPOULOU: Patient = Patient {
     id: "100588",
     name: "Παπαδοπούλου^Ελένη",
@@ -145,6 +150,7 @@ pub static PAPADOPOULOU: Patient = Patient {
     referred_by: "Νικολάου^Σοφία",
 };
 
+/// The cracked hand.
 pub static MANSOUR: Patient = Patient {
     id: "100621",
     name: "منصور^ليلى",
@@ -157,6 +163,7 @@ pub static MANSOUR: Patient = Patient {
     referred_by: "حداد^سامي",
 };
 
+/// The chest with a pacemaker.
 pub static RATTANAKUL: Patient = Patient {
     id: "100644",
     name: "รัตนกุล^สมชาย",
@@ -169,6 +176,7 @@ pub static RATTANAKUL: Patient = Patient {
     referred_by: "Fischer^Karin^^Dr",
 };
 
+/// The healthy chest.
 pub static WANG: Patient = Patient {
     id: "100630",
     name: "Wang^Xiaodong=王^小东",
