@@ -159,8 +159,16 @@ impl Instance {
     }
 }
 
-/// The data set of a Part 10 file: what stands after group 0002.
+/// The data set of a Part 10 file: what stands behind the elements of group 0002, whatever its length says.
 pub fn data_set_of(file: &[u8]) -> &[u8] {
-    let length = u32::from_le_bytes(file[140..144].try_into().expect("a group length"));
-    &file[144 + usize::try_from(length).expect("a small group")..]
+    let mut at = 132;
+    while file[at..at + 2] == [2, 0] {
+        let long = matches!(&file[at + 4..at + 6], b"OB" | b"OW" | b"UN" | b"UT" | b"SQ");
+        at += if long {
+            12 + usize::try_from(u32::from_le_bytes(file[at + 8..at + 12].try_into().expect("4"))).expect("short")
+        } else {
+            8 + usize::from(u16::from_le_bytes(file[at + 6..at + 8].try_into().expect("2")))
+        };
+    }
+    &file[at..]
 }

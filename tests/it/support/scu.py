@@ -1,45 +1,72 @@
 """An SCU for the tests: pynetdicom, which shares no code with filmroom.
 
-    scu.py store PORT FILE...            one association, each file as it is; a JSON list of {status, comment}
+    scu.py store PORT FILE...            one association, each data set byte for byte as it stands in its file;
+                                         a JSON list of {status, comment}
 """
 
+import io
 import json
 import sys
+import warnings
 
 from pydicom import dcmread
-from pydicom.filereader import read_file_meta_info
-from pynetdicom import AE
-from pynetdicom import _config
+from pydicom.filereader import read_preamble, _read_file_meta_info
+from pynetdicom import AE, _config
+from pynetdicom.dimse_primitives import C_STORE
 
+warnings.simplefilter("ignore")
 _config.LOG_HANDLER_LEVEL = "none"
-# The files are to be sent as they are, also those that break a rule.
+# Also what breaks a rule is to be sent.
 _config.ENFORCE_UID_CONFORMANCE = False
+
+
+def parts(file):
+    """SOP class, SOP instance and transfer syntax as an SCU names them, and the bytes of the data set."""
+    with open(file, "rb") as stream:
+        read_preamble(stream, False)
+        meta = _read_file_meta_info(stream)
+        data_set = stream.read()
+    try:
+        head = dcmread(file, specific_tags=["SOPClassUID", "SOPInstanceUID"], stop_before_pixels=True, force=True)
+    except Exception:  # what pydicom cannot read can be sent all the same
+        head = {}
+    return (
+        head.get("SOPClassUID") or meta.MediaStorageSOPClassUID,
+        head.get("SOPInstanceUID") or meta.MediaStorageSOPInstanceUID,
+        meta.TransferSyntaxUID,
+        data_set,
+    )
 
 
 def store(port, files):
     ae = AE(ae_title="TESTSCU")
-    contexts = []
-    for file in files:
-        meta = read_file_meta_info(file)
-        context = (meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID)
-        if context not in contexts:
-            contexts.append(context)
-    for sop_class, transfer_syntax in contexts:
-        ae.add_requested_context(sop_class, transfer_syntax)
+    instances = [parts(file) for file in files]
+    for context in dict.fromkeys((sop_class, syntax) for sop_class, _, syntax, _ in instances):
+        ae.add_requested_context(*context)
     association = ae.associate("127.0.0.1", port, ae_title="FILMROOM")
+    contexts = {
+        (context.abstract_syntax, context.transfer_syntax[0]): context.context_id
+        for context in association.accepted_contexts
+    }
     answers = []
-    for file in files:
-        if not association.is_established:
-            answers.append({"status": None, "comment": "no association"})
+    for number, (sop_class, sop_instance, syntax, data_set) in enumerate(instances):
+        answer = {"status": None, "comment": "no association"}
+        answers.append(answer)
+        if not association.is_established or (sop_class, syntax) not in contexts:
             continue
-        try:
-            status = association.send_c_store(file)
-            answers.append({
-                "status": status.Status if "Status" in status else None,
-                "comment": status.get("ErrorComment", "") or "",
-            })
-        except (AttributeError, ValueError, RuntimeError) as err:
-            answers.append({"status": None, "comment": f"{type(err).__name__}: {err}"})
+        request = C_STORE()
+        request.MessageID = number + 1
+        request.AffectedSOPClassUID = sop_class
+        request.AffectedSOPInstanceUID = sop_instance
+        request.Priority = 0
+        request.DataSet = io.BytesIO(data_set)
+        association._reactor_checkpoint.clear()
+        association.dimse.send_msg(request, contexts[sop_class, syntax])
+        _, response = association.dimse.get_msg(block=True)
+        association._reactor_checkpoint.set()
+        if response is not None:
+            answer["status"] = response.Status
+            answer["comment"] = str(response.ErrorComment or "")
     if association.is_established:
         association.release()
     print(json.dumps(answers))
