@@ -48,7 +48,12 @@ struct DemoSettings {
     #[arg(long, env = "FILMROOM_DATA_DIR", default_value = "demo-data", value_name = "FOLDER")]
     data_dir: std::path::PathBuf,
     /// Address and port for DICOM.
-    #[arg(long, env = "FILMROOM_DICOM_LISTEN", default_value = "127.0.0.1:11112", value_name = "ADDRESS:PORT")]
+    #[arg(
+        long,
+        env = "FILMROOM_DICOM_LISTEN",
+        default_value = "127.0.0.1:11112",
+        value_name = "ADDRESS:PORT"
+    )]
     dicom_listen: String,
     /// Address and port for the pages.
     #[arg(long, env = "FILMROOM_HTTP_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
@@ -156,7 +161,8 @@ async fn demo(settings: DemoSettings) -> anyhow::Result<()> {
     let server = Server::build(config).await?;
     let (dicom, http) = (server.dicom_address(), server.http_address());
     let running = tokio::spawn(server.run(stop));
-    let summary = crate::demo::fill(dicom, &ae_title).await.context("cannot store the studies of the demo")?;
+    let summary =
+        crate::demo::fill(dicom, &ae_title).await.context("cannot store the studies of the demo")?;
     println!();
     println!("{summary}");
     println!();
@@ -201,7 +207,14 @@ async fn peer_command(url: &DatabaseUrl, command: PeerCommand) -> anyhow::Result
                 let host = if peer.host.is_empty() { "any address" } else { &peer.host };
                 let port = peer.port.map_or_else(|| "-".into(), |port| port.to_string());
                 let may = if peer.may_store { "echo, store" } else { "echo" };
-                println!("{:<16}  {:<24}  {:<5}  {:<11}  {}", peer.ae_title.as_str(), host, port, may, peer.description);
+                println!(
+                    "{:<16}  {:<24}  {:<5}  {:<11}  {}",
+                    peer.ae_title.as_str(),
+                    host,
+                    port,
+                    may,
+                    peer.description
+                );
             }
         }
         PeerCommand::Remove { ae_title } => {

@@ -86,8 +86,10 @@ impl Settings {
         let ae_title = keep(&mut mistakes, "--ae-title", self.ae_title.parse::<AeTitle>());
         let dicom_listen = keep(&mut mistakes, "--dicom-listen", address(&self.dicom_listen));
         let http_listen = keep(&mut mistakes, "--http-listen", address(&self.http_listen).and_then(loopback));
-        let unknown_peers = keep(&mut mistakes, "--unknown-peers", self.unknown_peers.parse::<UnknownPeers>());
-        let max_associations = keep(&mut mistakes, "--max-associations", number(&self.max_associations, 1, 1000));
+        let unknown_peers =
+            keep(&mut mistakes, "--unknown-peers", self.unknown_peers.parse::<UnknownPeers>());
+        let max_associations =
+            keep(&mut mistakes, "--max-associations", number(&self.max_associations, 1, 1000));
         let association =
             keep(&mut mistakes, "--association-timeout", number(&self.association_timeout, 1, 3600));
         let message = keep(&mut mistakes, "--message-timeout", number(&self.message_timeout, 1, 86_400));
@@ -97,7 +99,6 @@ impl Settings {
         }
         let decode_worker = keep(&mut mistakes, "this executable", std::env::current_exe());
         match (
-            database,
             ae_title,
             dicom_listen,
             http_listen,
@@ -107,7 +108,6 @@ impl Settings {
             decode_worker,
         ) {
             (
-                Ok(database),
                 Some(ae_title),
                 Some(dicom_listen),
                 Some(http_listen),
@@ -134,32 +134,28 @@ impl Settings {
         }
     }
 
-    /// The database alone, for commands that need nothing else.
-    pub fn database(&self, mistakes: &mut Vec<String>) -> Result<Option<DatabaseUrl>, ()> {
+    /// The database that is named, if one is.
+    fn database(&self, mistakes: &mut Vec<String>) -> Option<DatabaseUrl> {
         let text = match (&self.database_url, &self.database_url_file) {
             (Some(_), Some(_)) => {
                 mistakes.push("give --database-url or --database-url-file, not both".into());
-                return Err(());
+                return None;
             }
             (Some(url), None) => url.clone(),
             (None, Some(file)) => match std::fs::read_to_string(file) {
                 Ok(text) => text.trim().to_owned(),
                 Err(err) => {
                     mistakes.push(format!("--database-url-file: cannot read {}: {err}", file.display()));
-                    return Err(());
+                    return None;
                 }
             },
-            (None, None) => return Ok(None),
+            (None, None) => return None,
         };
-        keep(mistakes, "--database-url", text.parse::<DatabaseUrl>()).map(Some).ok_or(())
+        keep(mistakes, "--database-url", text.parse::<DatabaseUrl>())
     }
 }
 
-fn keep<T, E: std::fmt::Display>(
-    mistakes: &mut Vec<String>,
-    name: &str,
-    result: Result<T, E>,
-) -> Option<T> {
+fn keep<T, E: std::fmt::Display>(mistakes: &mut Vec<String>, name: &str, result: Result<T, E>) -> Option<T> {
     result.map_err(|err| mistakes.push(format!("{name}: {err}"))).ok()
 }
 

@@ -49,7 +49,10 @@ impl Server {
         let (storage, swept) = Storage::open(&config.data_dir)
             .with_context(|| format!("cannot use the data folder {}", config.data_dir.display()))?;
         if swept > 0 {
-            tracing::warn!(count = swept, "removed {swept} instances that were being received when filmroom last ended; they were not acknowledged");
+            tracing::warn!(
+                count = swept,
+                "removed {swept} instances that were being received when filmroom last ended; they were not acknowledged"
+            );
         }
         let private = match &config.database {
             Some(_) => None,
@@ -60,7 +63,8 @@ impl Server {
             (None, Some(private)) => private.url(),
             (None, None) => anyhow::bail!("there is no database"),
         };
-        match Server::with_database(config, url, storage, (dicom, dicom_address), (http, http_address)).await {
+        match Server::with_database(config, url, storage, (dicom, dicom_address), (http, http_address)).await
+        {
             Ok(mut server) => {
                 server.private = private;
                 Ok(server)
@@ -85,8 +89,12 @@ impl Server {
         db::schema::prepare(&url).await?;
         let pool = db::connect(&url).await?;
         let mut conn = db::acquire(&pool).await?;
-        let warnings: Vec<String> =
-            db::durability(&mut conn).await.map_err(db::Error::from)?.iter().map(ToString::to_string).collect();
+        let warnings: Vec<String> = db::durability(&mut conn)
+            .await
+            .map_err(db::Error::from)?
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         drop(conn);
         for warning in &warnings {
             tracing::warn!("{warning}");
@@ -98,7 +106,9 @@ impl Server {
             archive: archive.clone(),
             pool: pool.clone(),
             decoder: Arc::new(Decoder::new(DECODE_WORKERS, config.decode_worker)),
-            pictures: web::picture::Pictures::new(std::thread::available_parallelism().map_or(2, |n| n.get())),
+            pictures: web::picture::Pictures::new(
+                std::thread::available_parallelism().map_or(2, |n| n.get()),
+            ),
             about: web::About {
                 ae_title: config.ae_title.to_string(),
                 dicom_address,
@@ -152,7 +162,13 @@ impl Server {
         let http = pages(http, app).context("cannot serve the HTTP port")?;
         let http_handle = http.handle();
         let mut http = tokio::spawn(http);
-        let dimse = tokio::spawn(listener::serve(dicom, dicom_settings, archive.clone(), pool.clone(), stop.subscribe()));
+        let dimse = tokio::spawn(listener::serve(
+            dicom,
+            dicom_settings,
+            archive.clone(),
+            pool.clone(),
+            stop.subscribe(),
+        ));
         let mut ended = Ok(());
         tokio::select! {
             () = until => {}
@@ -172,7 +188,10 @@ impl Server {
         drop(archive);
         lock.release().await;
         if let Err(err) = pool.close().await {
-            tracing::warn!(err = &db::Error::from(err) as &dyn std::error::Error, "cannot say goodbye to the database");
+            tracing::warn!(
+                err = &db::Error::from(err) as &dyn std::error::Error,
+                "cannot say goodbye to the database"
+            );
         }
         if let Some(private) = private {
             private.stop().await;
@@ -206,7 +225,9 @@ fn bind(what: &str, address: SocketAddr) -> anyhow::Result<(std::net::TcpListene
     };
     bound().map_err(|err: std::io::Error| match err.kind() {
         std::io::ErrorKind::AddrInUse => {
-            anyhow::anyhow!("the {what} port {address} is taken: another program, or another filmroom, listens there")
+            anyhow::anyhow!(
+                "the {what} port {address} is taken: another program, or another filmroom, listens there"
+            )
         }
         std::io::ErrorKind::PermissionDenied => anyhow::anyhow!(
             "the {what} port {address} needs rights this user does not have: choose a port above 1023"

@@ -89,7 +89,11 @@ async fn run(mut queue: mpsc::Receiver<Waiting>, pool: Pool, activity: Activity)
                 }
             }
             Err((err, nothing_was_committed)) => {
-                tracing::error!(err = &err as &dyn std::error::Error, count = pending.len(), "cannot commit instances");
+                tracing::error!(
+                    err = &err as &dyn std::error::Error,
+                    count = pending.len(),
+                    "cannot commit instances"
+                );
                 let mut answers = answers.into_iter();
                 if let Some(first) = answers.next() {
                     let _ = first.send(Err(Failure { error: err.into(), nothing_was_committed }));
@@ -136,7 +140,11 @@ impl Worker {
         }
     }
 
-    async fn try_commit(&mut self, batch: &[NewInstance], commit_sent: &mut bool) -> Result<Vec<Outcome>, db::Error> {
+    async fn try_commit(
+        &mut self,
+        batch: &[NewInstance],
+        commit_sent: &mut bool,
+    ) -> Result<Vec<Outcome>, db::Error> {
         let mut conn = match self.conn.take() {
             Some(conn) => conn,
             None => db::acquire(&self.pool).await?,

@@ -63,7 +63,16 @@ impl Archive {
     pub fn new(pool: Pool, storage: Storage, runtime: Handle) -> Archive {
         let activity = Activity::default();
         let committer = commit::Committer::start(&runtime, pool.clone(), activity.clone());
-        Archive { inner: Arc::new(Inner { pool, storage, runtime, activity, committer, headers: Default::default() }) }
+        Archive {
+            inner: Arc::new(Inner {
+                pool,
+                storage,
+                runtime,
+                activity,
+                committer,
+                headers: Default::default(),
+            }),
+        }
     }
 
     /// Who is sending now, and what has just arrived.

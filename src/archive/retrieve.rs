@@ -275,8 +275,11 @@ impl Archive {
         self.inner.headers.0.invalidate(&holding.place);
         let (archive, wanted) = (self.clone(), holding.clone());
         let read = move || {
-            let limits =
-                Limits { value_bytes, tree_bytes: HEADER_BYTES.max(value_bytes + (8 << 20)), ..Limits::default() };
+            let limits = Limits {
+                value_bytes,
+                tree_bytes: HEADER_BYTES.max(value_bytes + (8 << 20)),
+                ..Limits::default()
+            };
             Ok(scan(&archive.open(&wanted)?, wanted.start(), wanted.length(), wanted.encoding(), &limits))
         };
         Ok(self.blocking(read).await??.data_set)

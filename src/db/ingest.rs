@@ -292,9 +292,12 @@ async fn patient(conn: &mut impl Queryable, keys: &mut Keys, new: &NewInstance) 
         )
         .await?;
     let patient = match found {
-        Some((patient_key, name, birth_date, sex)) => {
-            Patient { patient_key, name_folded: cut(&PersonName::parse(&name).folded(), 1000), birth_date, sex }
-        }
+        Some((patient_key, name, birth_date, sex)) => Patient {
+            patient_key,
+            name_folded: cut(&PersonName::parse(&name).folded(), 1000),
+            birth_date,
+            sex,
+        },
         None => {
             let result = conn
                 .exec_iter(
@@ -405,11 +408,7 @@ async fn note_conflict(
     Ok(())
 }
 
-async fn insert_study(
-    conn: &mut impl Queryable,
-    patient: &Patient,
-    new: &NewInstance,
-) -> Result<u64, Error> {
+async fn insert_study(conn: &mut impl Queryable, patient: &Patient, new: &NewInstance) -> Result<u64, Error> {
     let person = &new.attributes.patient;
     let study = &new.attributes.study;
     let differs = patient.name_folded != study.patient_name_folded

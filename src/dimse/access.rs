@@ -78,7 +78,10 @@ pub struct Decision {
 /// Decides on a request, PS3.8 section 9.3.4 for the reasons.
 pub fn decide(rq: &AssociationRQ, our_ae_title: &str, known: Known, unknown_peers: UnknownPeers) -> Decision {
     if rq.called_ae_title.trim() != our_ae_title {
-        return Decision { access: Err(AssociationRJServiceUserReason::CalledAETitleNotRecognized), show: false };
+        return Decision {
+            access: Err(AssociationRJServiceUserReason::CalledAETitleNotRecognized),
+            show: false,
+        };
     }
     let rejected = Err(AssociationRJServiceUserReason::CallingAETitleNotRecognized);
     match known {
@@ -174,13 +177,18 @@ mod tests {
         }
     }
 
-    const CALLING: AssociationRJServiceUserReason = AssociationRJServiceUserReason::CallingAETitleNotRecognized;
+    const CALLING: AssociationRJServiceUserReason =
+        AssociationRJServiceUserReason::CallingAETitleNotRecognized;
     const CALLED: AssociationRJServiceUserReason = AssociationRJServiceUserReason::CalledAETitleNotRecognized;
 
     #[test]
     fn another_called_ae_title_is_rejected_even_from_a_peer() {
-        let decision =
-            decide(&request("OTHER", &[uids::VERIFICATION]), "FILMROOM", Known::Yes { may_store: true }, UnknownPeers::Store);
+        let decision = decide(
+            &request("OTHER", &[uids::VERIFICATION]),
+            "FILMROOM",
+            Known::Yes { may_store: true },
+            UnknownPeers::Store,
+        );
         assert_eq!(decision, Decision { access: Err(CALLED), show: false });
     }
 

@@ -116,7 +116,10 @@ impl Association {
         match decode(kind, &bytes)? {
             Pdu::AssociationRQ(rq) => Ok(rq),
             Pdu::AbortRQ { .. } => Err(Error::Aborted),
-            _ => Err(Error::protocol(AbortReason::UnexpectedPdu, "something else came before an association request")),
+            _ => Err(Error::protocol(
+                AbortReason::UnexpectedPdu,
+                "something else came before an association request",
+            )),
         }
     }
 
@@ -154,12 +157,16 @@ impl Association {
             if self.fragments.is_empty() {
                 let deadline = if context_id.is_some() { self.message_deadline() } else { idle_until };
                 let what = if context_id.is_some() { "within a command" } else { "between messages" };
-                let pdu = self.read_pdu_until(Stage::Finishing, deadline).await.map_err(|err| err.named(what))?;
+                let pdu =
+                    self.read_pdu_until(Stage::Finishing, deadline).await.map_err(|err| err.named(what))?;
                 match pdu {
                     Some(Pdu::ReleaseRQ) if context_id.is_none() => return Ok(Request::Release),
                     Some(Pdu::AbortRQ { .. }) => return Err(Error::Aborted),
                     Some(_) => {
-                        return Err(Error::protocol(AbortReason::UnexpectedPdu, "this PDU may not come here"));
+                        return Err(Error::protocol(
+                            AbortReason::UnexpectedPdu,
+                            "this PDU may not come here",
+                        ));
                     }
                     None => continue,
                 }
@@ -171,15 +178,22 @@ impl Association {
             }
             self.message_bytes += fragment.data.len() as u64;
             if !fragment.is_command || context_id.is_some_and(|id| id != fragment.context_id) {
-                return Err(Error::protocol(AbortReason::UnexpectedPduParameter, "a fragment that belongs to no command"));
+                return Err(Error::protocol(
+                    AbortReason::UnexpectedPduParameter,
+                    "a fragment that belongs to no command",
+                ));
             }
             context_id = Some(fragment.context_id);
             if bytes.len() + fragment.data.len() > super::command::MAXIMUM_LENGTH {
-                return Err(Error::protocol(AbortReason::InvalidPduParameter, "a command set of more than 64 KiB"));
+                return Err(Error::protocol(
+                    AbortReason::InvalidPduParameter,
+                    "a command set of more than 64 KiB",
+                ));
             }
             bytes.extend_from_slice(&fragment.data);
             if fragment.is_last {
-                let Some(context) = self.contexts.iter().find(|context| context.id == fragment.context_id) else {
+                let Some(context) = self.contexts.iter().find(|context| context.id == fragment.context_id)
+                else {
                     let id = fragment.context_id;
                     let text = format!("a message over presentation context {id}, which was not accepted");
                     return Err(Error::protocol(AbortReason::InvalidPduParameter, text));
@@ -196,7 +210,11 @@ impl Association {
     pub async fn next_data(&mut self, context_id: u8) -> Result<Fragment, Error> {
         while self.fragments.is_empty() {
             let deadline = self.message_deadline();
-            match self.read_pdu_until(Stage::Ending, deadline).await.map_err(|err| err.named("within a data set"))? {
+            match self
+                .read_pdu_until(Stage::Ending, deadline)
+                .await
+                .map_err(|err| err.named("within a data set"))?
+            {
                 None => {}
                 Some(Pdu::AbortRQ { .. }) => return Err(Error::Aborted),
                 Some(_) => {
@@ -320,8 +338,13 @@ impl Association {
 
     /// The next fragment of the PDU read last, PS3.8 Annex E.
     fn take_fragment(&mut self) -> Result<Fragment, Error> {
-        let Some((&[l0, l1, l2, l3, context_id, control], _)) = self.fragments.split_first_chunk::<PDV_HEADER>() else {
-            return Err(Error::protocol(AbortReason::InvalidPduParameter, "a P-DATA-TF that ends within a fragment"));
+        let Some((&[l0, l1, l2, l3, context_id, control], _)) =
+            self.fragments.split_first_chunk::<PDV_HEADER>()
+        else {
+            return Err(Error::protocol(
+                AbortReason::InvalidPduParameter,
+                "a P-DATA-TF that ends within a fragment",
+            ));
         };
         let length = usize::try_from(u32::from_be_bytes([l0, l1, l2, l3])).unwrap_or(usize::MAX);
         if length < 2 || length.saturating_add(4) > self.fragments.len() {

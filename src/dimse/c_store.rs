@@ -67,7 +67,8 @@ fn provenance(
     if !command.has_data_set() {
         return Err((Status::MISTYPED_ARGUMENT, "The C-STORE request has no data set".into()));
     }
-    let sop_class = command.uid(tags::AFFECTED_SOP_CLASS_UID).unwrap_or_else(|| context.abstract_syntax.clone());
+    let sop_class =
+        command.uid(tags::AFFECTED_SOP_CLASS_UID).unwrap_or_else(|| context.abstract_syntax.clone());
     if sop_class != context.abstract_syntax {
         let text = "The SOP Class UID is not that of the presentation context";
         return Err((Status::SOP_CLASS_NOT_SUPPORTED, text.into()));

@@ -131,18 +131,27 @@ impl Port {
             match self.association(&mut association, ip, congested).await {
                 Ok(End::Released) => {
                     if let Err(err) = association.released().await {
-                        tracing::debug!(err = &err as &dyn std::error::Error, "the peer did not wait for our release");
+                        tracing::debug!(
+                            err = &err as &dyn std::error::Error,
+                            "the peer did not wait for our release"
+                        );
                     }
                 }
                 Ok(End::Rejected(rj, why)) => {
                     tracing::warn!("rejected an association: {why}");
                     if let Err(err) = association.reject(rj).await {
-                        tracing::debug!(err = &err as &dyn std::error::Error, "the peer did not wait for the rejection");
+                        tracing::debug!(
+                            err = &err as &dyn std::error::Error,
+                            "the peer did not wait for the rejection"
+                        );
                     }
                 }
                 Err(Error::Closed) => tracing::debug!("the peer closed the connection"),
                 Err(err) => {
-                    tracing::warn!(err = &err as &dyn std::error::Error, "an association ended before its release");
+                    tracing::warn!(
+                        err = &err as &dyn std::error::Error,
+                        "an association ended before its release"
+                    );
                     association.abort(&err).await;
                 }
             }
@@ -162,14 +171,20 @@ impl Port {
         tracing::Span::current().record("calling", printable(&calling));
         if rq.protocol_version & 1 == 0 {
             let reason = AssociationRJServiceProviderASCEReason::ProtocolVersionNotSupported;
-            return Ok(permanent(AssociationRJSource::ServiceProviderASCE(reason), "another protocol version"));
+            return Ok(permanent(
+                AssociationRJSource::ServiceProviderASCE(reason),
+                "another protocol version",
+            ));
         }
         if trim(&rq.application_context_name) != APPLICATION_CONTEXT_NAME {
             let reason = AssociationRJServiceUserReason::ApplicationContextNameNotSupported;
             return Ok(permanent(AssociationRJSource::ServiceUser(reason), "another application context"));
         }
         if congested {
-            return Ok(transient(AssociationRJServiceProviderPresentationReason::LocalLimitExceeded, "too many are open"));
+            return Ok(transient(
+                AssociationRJServiceProviderPresentationReason::LocalLimitExceeded,
+                "too many are open",
+            ));
         }
         if *self.stage.borrow() != Stage::Running {
             let reason = AssociationRJServiceProviderPresentationReason::TemporaryCongestion;
@@ -188,7 +203,11 @@ impl Port {
             }
         };
         let (ac, contexts) = negotiation::accept(&rq, access);
-        tracing::info!(contexts = contexts.len(), proposed = rq.presentation_contexts.len(), "accepted an association");
+        tracing::info!(
+            contexts = contexts.len(),
+            proposed = rq.presentation_contexts.len(),
+            "accepted an association"
+        );
         association.accept(&rq, ac, contexts).await?;
         let caller = Caller { ae_title: calling, address: ip.to_string() };
         let receiving = self.archive.activity().begin(&caller.ae_title, &caller.address);
@@ -211,10 +230,13 @@ impl Port {
         drop(conn); // a look-up of a host name may take its time
         let known = match &peer {
             None => Known::No,
-            Some(peer) if access::calls_from(&peer.host, ip).await => Known::Yes { may_store: peer.may_store },
+            Some(peer) if access::calls_from(&peer.host, ip).await => {
+                Known::Yes { may_store: peer.may_store }
+            }
             Some(_) => Known::ElsewhereThan,
         };
-        let decision = access::decide(rq, self.settings.ae_title.as_str(), known, self.settings.unknown_peers);
+        let decision =
+            access::decide(rq, self.settings.ae_title.as_str(), known, self.settings.unknown_peers);
         let mut conn = db::acquire(&self.pool).await?;
         match (&peer, known) {
             (Some(peer), Known::Yes { .. }) => db::peer::seen(&mut conn, peer.peer_key).await?,

@@ -94,7 +94,11 @@ pub fn accept(rq: &AssociationRQ, access: Access) -> (AssociationAC, Vec<Present
         };
         // The field is not significant in a rejection, but some requestors refuse to read an empty one.
         let transfer_syntax = if transfer_syntax.is_empty() {
-            proposed.transfer_syntaxes.first().cloned().unwrap_or_else(|| uids::IMPLICIT_VR_LITTLE_ENDIAN.into())
+            proposed
+                .transfer_syntaxes
+                .first()
+                .cloned()
+                .unwrap_or_else(|| uids::IMPLICIT_VR_LITTLE_ENDIAN.into())
         } else {
             transfer_syntax
         };
@@ -116,7 +120,8 @@ fn judge(
     access: Access,
 ) -> Result<PresentationContext, PresentationContextResultReason> {
     let abstract_syntax = trim(&proposed.abstract_syntax);
-    let service = service(abstract_syntax).ok_or(PresentationContextResultReason::AbstractSyntaxNotSupported)?;
+    let service =
+        service(abstract_syntax).ok_or(PresentationContextResultReason::AbstractSyntaxNotSupported)?;
     if service == Service::Storage && access != Access::Store {
         return Err(PresentationContextResultReason::UserRejection);
     }
@@ -137,7 +142,9 @@ fn choose(service: Service, offered: &[String]) -> Option<&str> {
     let preferred = PREFERENCE.iter().find_map(|preferred| offered.iter().find(|uid| *uid == preferred));
     match service {
         Service::Verification => preferred.copied(),
-        Service::Storage => preferred.or_else(|| offered.iter().find(|uid| !is_lossy(uid))).or(offered.first()).copied(),
+        Service::Storage => {
+            preferred.or_else(|| offered.iter().find(|uid| !is_lossy(uid))).or(offered.first()).copied()
+        }
     }
 }
 
@@ -174,9 +181,9 @@ fn user_information(rq: &AssociationRQ, contexts: &[PresentationContext]) -> Vec
                 items.push(UserVariableItem::ScuScpRoleSelectionSubItem(uid.clone(), roles));
             }
             UserVariableItem::SopClassExtendedNegotiationSubItem(uid, _)
-                if contexts
-                    .iter()
-                    .any(|context| context.abstract_syntax == trim(uid) && context.service == Service::Storage) =>
+                if contexts.iter().any(|context| {
+                    context.abstract_syntax == trim(uid) && context.service == Service::Storage
+                }) =>
             {
                 items.push(UserVariableItem::SopClassExtendedNegotiationSubItem(
                     uid.clone(),
@@ -220,7 +227,10 @@ mod tests {
         }
     }
 
-    fn request(contexts: Vec<PresentationContextProposed>, user_variables: Vec<UserVariableItem>) -> AssociationRQ {
+    fn request(
+        contexts: Vec<PresentationContextProposed>,
+        user_variables: Vec<UserVariableItem>,
+    ) -> AssociationRQ {
         AssociationRQ {
             protocol_version: 1,
             calling_ae_title: "CT01".into(),
@@ -248,7 +258,9 @@ mod tests {
 
     #[test]
     fn a_private_sop_class_is_storage_and_a_query_is_refused() {
-        assert!(judge(&proposed("1.2.826.0.1.999", &[uids::IMPLICIT_VR_LITTLE_ENDIAN]), Access::Store).is_ok());
+        assert!(
+            judge(&proposed("1.2.826.0.1.999", &[uids::IMPLICIT_VR_LITTLE_ENDIAN]), Access::Store).is_ok()
+        );
         let find = uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND;
         assert_eq!(
             judge(&proposed(find, &[uids::IMPLICIT_VR_LITTLE_ENDIAN]), Access::Store),
@@ -260,7 +272,9 @@ mod tests {
     fn who_may_only_echo_gets_verification_and_nothing_else() {
         let storage = proposed(CT, &[uids::IMPLICIT_VR_LITTLE_ENDIAN]);
         assert_eq!(judge(&storage, Access::Echo), Err(PresentationContextResultReason::UserRejection));
-        assert!(judge(&proposed(uids::VERIFICATION, &[uids::IMPLICIT_VR_LITTLE_ENDIAN]), Access::Echo).is_ok());
+        assert!(
+            judge(&proposed(uids::VERIFICATION, &[uids::IMPLICIT_VR_LITTLE_ENDIAN]), Access::Echo).is_ok()
+        );
     }
 
     #[test]

@@ -7,7 +7,8 @@ use actix_web::web::{ServiceConfig, get, post, scope};
 use actix_web::{HttpResponse, web};
 
 use super::{
-    access, assets, error, events, health, instance, page, patient, peer, picture, quarantine, study, system, viewer,
+    access, assets, error, events, health, instance, page, patient, peer, picture, quarantine, study, system,
+    viewer,
 };
 
 /// What a page may load: our own files and nothing else, so that a hostile name in a data set stays text.

@@ -152,7 +152,10 @@ async fn pdus_that_break_the_protocol_are_aborted() {
         ("a fragment longer than its PDU", vec![4, 0, 0, 0, 0, 8, 0, 0, 1, 0, 1, 1, 0, 0]),
         ("a fragment of no length", vec![4, 0, 0, 0, 0, 6, 0, 0, 0, 0, 1, 1]),
         ("a PDU that ends within a fragment's header", vec![4, 0, 0, 0, 0, 3, 0, 0, 0]),
-        ("a context that was not accepted", fragments(77, true, &store_command(&slice(1, 1, 1, 1).build()).encode(), 500)),
+        (
+            "a context that was not accepted",
+            fragments(77, true, &store_command(&slice(1, 1, 1, 1).build()).encode(), 500),
+        ),
         ("data before a command", fragments(1, false, &[0; 64], 64)),
         ("a command that is none", fragments(1, true, &[0xFF; 64], 64)),
         ("a PDU of no known type", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec()),
@@ -215,11 +218,8 @@ async fn silence_and_trickling_run_out_of_time() {
     let mut message = fragments(1, true, &store_command(&one).encode(), 16_000);
     message.extend_from_slice(&fragments(1, false, &one.data_set, 16_000));
     for (associated, bytes) in [(false, request), (true, message)] {
-        let mut slow = if associated {
-            Peer::associate(pacs.dicom).await
-        } else {
-            Peer::connect(pacs.dicom).await
-        };
+        let mut slow =
+            if associated { Peer::associate(pacs.dicom).await } else { Peer::connect(pacs.dicom).await };
         let began = std::time::Instant::now();
         for byte in bytes {
             if !slow.send(&[byte]).await || began.elapsed() > within {

@@ -165,10 +165,7 @@ async fn an_unknown_transfer_syntax_is_stored_as_it_is() {
 
     assert_eq!(peer.store(&slice, 16_000).await, Some(0));
 
-    assert_eq!(
-        pacs.value::<String>("SELECT transfer_syntax_uid FROM instance").await,
-        "1.2.840.113619.99.1"
-    );
+    assert_eq!(pacs.value::<String>("SELECT transfer_syntax_uid FROM instance").await, "1.2.840.113619.99.1");
     assert_eq!(pacs.value::<Vec<u8>>("SELECT data_set_sha256 FROM instance").await, slice.hash());
 }
 
@@ -177,7 +174,8 @@ async fn a_hundred_and_twenty_eight_contexts_are_answered() {
     use dicom_ul::Pdu;
     let pacs = TestServer::start().await;
     let mut rq = peer::request();
-    let syntaxes: Vec<String> = (0..30).map(|n| format!("1.2.840.10008.1.2.4.{n}.123456789.123456789")).collect();
+    let syntaxes: Vec<String> =
+        (0..30).map(|n| format!("1.2.840.10008.1.2.4.{n}.123456789.123456789")).collect();
     rq.presentation_contexts = (0..128u8)
         .map(|n| dicom_ul::pdu::PresentationContextProposed {
             id: 2 * n + 1,
@@ -226,7 +224,10 @@ async fn sigterm_finishes_what_is_in_flight_and_exits_with_zero() {
 
     let mut late = Peer::connect(dicom).await;
     late.send_pdu(&dicom_ul::Pdu::AssociationRQ(peer::request())).await;
-    assert!(matches!(late.read_pdu().await, Some(dicom_ul::Pdu::AssociationRJ(_))), "a new association is refused");
+    assert!(
+        matches!(late.read_pdu().await, Some(dicom_ul::Pdu::AssociationRJ(_))),
+        "a new association is refused"
+    );
     sender.send(after).await;
     let answer = sender.read_command().await.expect("an answer");
 
@@ -234,7 +235,9 @@ async fn sigterm_finishes_what_is_in_flight_and_exits_with_zero() {
     assert_eq!(ending.await.unwrap(), Some(0));
     let mut conn = database.connect().await;
     let count: Option<u64> =
-        mysql_async::prelude::Queryable::query_first(&mut conn, "SELECT COUNT(*) FROM instance").await.unwrap();
+        mysql_async::prelude::Queryable::query_first(&mut conn, "SELECT COUNT(*) FROM instance")
+            .await
+            .unwrap();
     assert_eq!(count, Some(1));
 }
 
@@ -248,8 +251,9 @@ async fn an_unknown_caller_may_echo_and_is_shown_when_it_wants_to_store() {
 
     assert_eq!(pacs.store(&one).await.status, None);
 
-    let titles: String =
-        pacs.value("SELECT GROUP_CONCAT(calling_ae_title ORDER BY calling_ae_title) FROM unknown_caller").await;
+    let titles: String = pacs
+        .value("SELECT GROUP_CONCAT(calling_ae_title ORDER BY calling_ae_title) FROM unknown_caller")
+        .await;
     assert_eq!(titles, "SCRIPT,TESTSCU");
     assert_eq!(pacs.count("instance").await, 0);
 }

@@ -48,7 +48,8 @@ async fn kill_rounds(rounds: u32, acknowledge_early: bool, stop_when_lost: bool)
         for sender in senders {
             sender.await.unwrap();
         }
-        examine(&database, folder.path(), &acknowledged.lock().unwrap().clone(), &mut findings).await;
+        let acknowledged = acknowledged.lock().unwrap().clone();
+        examine(&database, folder.path(), &acknowledged, &mut findings).await;
         if stop_when_lost && findings.lost > 0 {
             break;
         }
@@ -101,8 +102,10 @@ async fn examine(
         held.insert(uid, hash);
     }
     findings.acknowledged = acknowledged.len();
-    findings.lost =
-        acknowledged.iter().filter(|(uid, hash)| held.get(*uid).is_none_or(|held| held[..] != hash[..])).count();
+    findings.lost = acknowledged
+        .iter()
+        .filter(|(uid, hash)| held.get(*uid).is_none_or(|held| held[..] != hash[..]))
+        .count();
     let miscounted: Option<usize> = conn
         .query_first(
             "SELECT COUNT(*)

@@ -121,7 +121,11 @@ async fn every_file_is_stored_byte_for_byte_and_shown_as_pydicom_shows_it() {
             // pydicom cannot, so there is nothing to compare; ours must be a picture or a sentence, never a fault.
             let response = pacs.get(&format!("{place}/frames/1.png")).await;
             if !matches!(response.status().as_u16(), 200 | 422) {
-                wrong.push(format!("{}: {} where pydicom says {problem}", name(&expected.file), response.status()));
+                wrong.push(format!(
+                    "{}: {} where pydicom says {problem}",
+                    name(&expected.file),
+                    response.status()
+                ));
             }
         }
     }
@@ -129,7 +133,12 @@ async fn every_file_is_stored_byte_for_byte_and_shown_as_pydicom_shows_it() {
     assert!(compared > 100, "{compared} frames were compared");
 }
 
-async fn compare(pacs: &TestServer, place: &str, file: &Path, expected: &ExpectedFrame) -> Result<(), String> {
+async fn compare(
+    pacs: &TestServer,
+    place: &str,
+    file: &Path,
+    expected: &ExpectedFrame,
+) -> Result<(), String> {
     let response = pacs.get(&format!("{place}/frames/{}.png?overlays=0", expected.frame)).await;
     let status = response.status().as_u16();
     let sentence = response.headers().get("picture-problem").map(|value| value.to_str().unwrap().to_owned());
@@ -143,7 +152,8 @@ async fn compare(pacs: &TestServer, place: &str, file: &Path, expected: &Expecte
         return Err(format!("frame {}: {status} {sentence:?}", expected.frame));
     }
     let bytes = response.bytes().await.map_err(|err| err.to_string())?;
-    let mut reader = png::Decoder::new(std::io::Cursor::new(&bytes)).read_info().map_err(|err| err.to_string())?;
+    let mut reader =
+        png::Decoder::new(std::io::Cursor::new(&bytes)).read_info().map_err(|err| err.to_string())?;
     let mut pixels = vec![0; reader.output_buffer_size().expect("a size")];
     let info = reader.next_frame(&mut pixels).map_err(|err| err.to_string())?;
     pixels.truncate(info.buffer_size());
@@ -152,7 +162,10 @@ async fn compare(pacs: &TestServer, place: &str, file: &Path, expected: &Expecte
         return if got == *size { Ok(()) } else { Err(format!("{got:?} instead of {size:?}")) };
     }
     if (info.width, info.height) != (expected.width, expected.height) {
-        return Err(format!("{}x{} instead of {}x{}", info.width, info.height, expected.width, expected.height));
+        return Err(format!(
+            "{}x{} instead of {}x{}",
+            info.width, info.height, expected.width, expected.height
+        ));
     }
     let channels = info.color_type.samples();
     let raw = std::fs::read(&expected.path).unwrap();
@@ -165,7 +178,8 @@ async fn compare(pacs: &TestServer, place: &str, file: &Path, expected: &Expecte
             most = most.max(ours.abs_diff(theirs));
         }
     }
-    let tolerance = TOLERANCES.iter().find(|(known, ..)| *known == name(file)).map_or(2, |(_, tolerance, _)| *tolerance);
+    let tolerance =
+        TOLERANCES.iter().find(|(known, ..)| *known == name(file)).map_or(2, |(_, tolerance, _)| *tolerance);
     if most > tolerance {
         return Err(format!("frame {}: differs from pydicom's by up to {most}", expected.frame));
     }

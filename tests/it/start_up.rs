@@ -54,13 +54,16 @@ async fn no_rights_in_the_database_is_one_sentence_with_the_grant() {
     let database = database::fresh().await;
     let administrator = database::administrator().await;
     let user = format!("poor_{}", std::process::id());
-    database::statement(&administrator, &format!("CREATE USER '{user}'@'%' IDENTIFIED BY 'pw-of-the-poor'")).await;
-    database::statement(&administrator, &format!("GRANT SELECT ON {}.* TO '{user}'@'%'", database.name)).await;
+    database::statement(&administrator, &format!("CREATE USER '{user}'@'%' IDENTIFIED BY 'pw-of-the-poor'"))
+        .await;
+    database::statement(&administrator, &format!("GRANT SELECT ON {}.* TO '{user}'@'%'", database.name))
+        .await;
     let folder = tempfile::tempdir().unwrap();
     let url = database.url.with_password();
     let (_, after) = url.split_once('@').expect("an account in the URL");
 
-    let (code, said) = run(process::serve(&format!("mysql://{user}:pw-of-the-poor@{after}"), folder.path())).await;
+    let (code, said) =
+        run(process::serve(&format!("mysql://{user}:pw-of-the-poor@{after}"), folder.path())).await;
 
     database::statement(&administrator, &format!("DROP USER '{user}'@'%'")).await;
     assert_eq!(code, 1, "{said}");

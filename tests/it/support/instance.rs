@@ -83,8 +83,9 @@ impl Builder {
     /// The instance, Explicit VR Little Endian.
     pub fn build(mut self) -> Instance {
         let side = self.side;
-        let pixels: Vec<u8> =
-            (0..u32::from(side) * u32::from(side)).map(|n| u8::try_from(n % 251).expect("below 251")).collect();
+        let pixels: Vec<u8> = (0..u32::from(side) * u32::from(side))
+            .map(|n| u8::try_from(n % 251).expect("below 251"))
+            .collect();
         for (tag, value) in [
             (tags::SAMPLES_PER_PIXEL, 1),
             (tags::ROWS, side),
@@ -165,7 +166,8 @@ pub fn data_set_of(file: &[u8]) -> &[u8] {
     while file[at..at + 2] == [2, 0] {
         let long = matches!(&file[at + 4..at + 6], b"OB" | b"OW" | b"UN" | b"UT" | b"SQ");
         at += if long {
-            12 + usize::try_from(u32::from_le_bytes(file[at + 8..at + 12].try_into().expect("4"))).expect("short")
+            12 + usize::try_from(u32::from_le_bytes(file[at + 8..at + 12].try_into().expect("4")))
+                .expect("short")
         } else {
             8 + usize::from(u16::from_le_bytes(file[at + 6..at + 8].try_into().expect("2")))
         };

@@ -13,7 +13,6 @@ use tokio::process::{Child, Command};
 pub struct Process {
     child: Child,
     pub dicom: SocketAddr,
-    pub http: SocketAddr,
 }
 
 /// The arguments of a server on free ports.
@@ -53,10 +52,10 @@ impl Process {
         let address = |name: &str| {
             ready["fields"][name].as_str().and_then(|text| text.parse().ok()).expect("an address in its log")
         };
-        let (dicom, http) = (address("dicom"), address("http"));
+        let dicom = address("dicom");
         // Its log must go on being read, or it would wait for us at some point.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Process { child, dicom, http }
+        Process { child, dicom }
     }
 
     /// The process ID.
