@@ -107,7 +107,11 @@ impl Worker {
             Ok(outcomes) => return outcomes.into_iter().map(Ok).collect(),
             Err(err) => err,
         };
-        tracing::error!(err = &err.error as &dyn std::error::Error, count = batch.len(), "cannot commit instances");
+        tracing::error!(
+            err = &err.error as &dyn std::error::Error,
+            count = batch.len(),
+            "cannot commit instances"
+        );
         let Error::Database(cause) = &err.error else { return vec![Err(err)] };
         if batch.len() > 1 && cause.is_transient() {
             // Nobody's rows are to blame, so trying one by one would only take longer.
@@ -121,10 +125,10 @@ impl Worker {
         let mut results = Vec::with_capacity(batch.len());
         for new in batch {
             results.push(match self.commit(std::slice::from_ref(new)).await {
-                Ok(outcomes) => outcomes.first().copied().ok_or(Failure {
-                    error: db::Error::Busy.into(),
-                    nothing_was_committed: false,
-                }),
+                Ok(outcomes) => outcomes
+                    .first()
+                    .copied()
+                    .ok_or(Failure { error: db::Error::Busy.into(), nothing_was_committed: false }),
                 Err(failure) => Err(failure),
             });
         }
