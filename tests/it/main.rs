@@ -13,6 +13,7 @@ mod memory;
 mod private_server;
 mod pydicom_files;
 mod start_up;
+mod tidy;
 mod web_access;
 mod web_browser;
 mod web_peer;
