@@ -145,6 +145,7 @@ CREATE TABLE series (
   PRIMARY KEY (series_key),
   UNIQUE KEY series_of_study_by_uid (study_key, series_instance_uid),
   KEY series_by_uid (series_instance_uid),
+  KEY series_by_modality (modality),
   KEY series_by_equipment (equipment_key),
   CONSTRAINT series_of_study FOREIGN KEY (study_key) REFERENCES study (study_key),
   CONSTRAINT series_by_device FOREIGN KEY (equipment_key) REFERENCES equipment (equipment_key)

@@ -1,4 +1,50 @@
 //! filmroom: a PACS in one executable for small practices.
+//!
+//! # The map
+//!
+//! ```text
+//! main -> cli -> server -> { web, dimse } -> archive -> { db, storage } -> dicom
+//!                   web -> { codec, render } -> dicom
+//!                   web, dimse -> db        (peers and settings only)
+//! ```
+//!
+//! - [`dicom`]: the standard's vocabulary, pure: the walk over a data set, character sets, attributes, queries.
+//! - [`dimse`]: DICOM on the wire; a file per service.
+//! - [`archive`]: what a PACS does with instances, and the only writer of them.
+//! - [`db`]: all SQL, and only SQL. [`storage`]: the files.
+//! - [`codec`]: encoded frames to samples, C and C++ codecs in child processes. [`render`]: samples to pictures.
+//! - [`web`]: pages and pictures; `web::routes` is its table of contents.
+//! - [`server`]: builds all of it and stops it in the right order. [`private_server`]: the database server we run
+//!   where there is none. [`config`], [`cli`]: settings and commands. [`demo`]: synthetic studies.
+//!
+//! # What always holds
+//!
+//! 1. A sender is told Success after the file, its directory entry and its rows are durable, never before.
+//! 2. There is never a row without its file; a crash leaves at worst a file without a row.
+//! 3. A data set is stored as it came; nothing writes into a stored file.
+//! 4. No received text is part of a path, of SQL or of markup.
+//! 5. Bytes from outside pass [`dicom::prescan`] before anything else looks at them; no declared length is believed.
+//! 6. One task, the committer, writes instances; one process serves a database (a lock by name says so).
+//!
+//! # A C-STORE arrives
+//!
+//! [`dimse::listener`] accepts the connection, reads the A-ASSOCIATE-RQ, asks [`dimse::access`] who that is, and
+//! answers with the contexts of `dimse::negotiation`. `dimse::scp` reads command after command and hands a C-STORE to
+//! `dimse::c_store`, which pushes fragment by fragment into an [`archive::receive::Reception`]. That hashes and
+//! writes chunks to a temporary file while the next chunk comes in. At the last fragment the file is walked through
+//! ([`dicom::prescan::scan`]), its attributes are read ([`dicom::attributes::Attributes`]), and the file is made
+//! durable under its final path ([`storage::Storage::commit`]). Then it queues at the [`archive::commit::Committer`],
+//! which writes whatever is waiting in one transaction ([`db::ingest::batch`]) and answers all of it; the outcome
+//! becomes a status of PS3.4 Table B.2-1 in `dimse::c_store`.
+//!
+//! # A browser asks for a frame
+//!
+//! `GET /instances/{uid}/frames/{n}.png` reaches `web::picture` through the guard of `web::access`. The query string
+//! becomes a `View` at the door; a known ETag is answered with 304 before anything is read. Otherwise the instance's
+//! row tells file and offsets, [`archive::retrieve`] reads the header (from memory, mostly) and the bytes of that one
+//! frame with `pread`, [`codec::Decoder`] decodes them (in a child process where the codec is C or C++), and
+//! [`render::picture`] takes the samples through modality LUT, window and palette to a [`render::Picture`], which
+//! [`render::png`] encodes. What cannot be drawn becomes a tile and a sentence.
 
 pub mod archive;
 pub mod cli;

@@ -46,14 +46,6 @@ impl Server {
         // Ports and folder first: they are quick to tell, and nothing has been made yet.
         let (dicom, dicom_address) = bind("DICOM", config.dicom_listen)?;
         let (http, http_address) = bind("HTTP", config.http_listen)?;
-        let (storage, swept) = Storage::open(&config.data_dir)
-            .with_context(|| format!("cannot use the data folder {}", config.data_dir.display()))?;
-        if swept > 0 {
-            tracing::warn!(
-                count = swept,
-                "removed {swept} instances that were being received when filmroom last ended; they were not acknowledged"
-            );
-        }
         let private = match &config.database {
             Some(_) => None,
             None => Some(private_server::start(&config.data_dir).await?),
@@ -63,7 +55,7 @@ impl Server {
             (None, Some(private)) => private.url(),
             (None, None) => anyhow::bail!("there is no database"),
         };
-        match Server::with_database(config, url, storage, (dicom, dicom_address), (http, http_address)).await
+        match Server::with_database(config, url, (dicom, dicom_address), (http, http_address)).await
         {
             Ok(mut server) => {
                 server.private = private;
@@ -81,13 +73,22 @@ impl Server {
     async fn with_database(
         config: Config,
         url: db::DatabaseUrl,
-        storage: Storage,
         (dicom, dicom_address): (std::net::TcpListener, SocketAddr),
         (http, http_address): (std::net::TcpListener, SocketAddr),
     ) -> anyhow::Result<Server> {
-        let lock = ServeLock::acquire(&url).await?;
-        db::schema::prepare(&url).await?;
+        // The database is asked, the folder opened, and only then are tables made: whatever is wrong, nothing is
+        // left half-made.
         let pool = db::connect(&url).await?;
+        let lock = ServeLock::acquire(&url).await?;
+        let (storage, swept) = Storage::open(&config.data_dir)
+            .with_context(|| format!("cannot use the data folder {}", config.data_dir.display()))?;
+        if swept > 0 {
+            tracing::warn!(
+                count = swept,
+                "removed {swept} instances that were being received when filmroom last ended; they were not acknowledged"
+            );
+        }
+        db::schema::prepare(&url).await?;
         let mut conn = db::acquire(&pool).await?;
         let warnings: Vec<String> = db::durability(&mut conn)
             .await

@@ -1,6 +1,7 @@
 //! Files of the archive: a temporary file while an instance arrives, then a final path that is never reused.
 //!
 //! ```text
+//! <data-dir>/lock                         held while filmroom runs
 //! <data-dir>/incoming/<id>.part            being received; swept at start-up
 //! <data-dir>/archive/<day>/<xx>/<id>.dcm   stored: Part 10, group 0002 ours, data set as received
 //! ```
@@ -8,10 +9,11 @@
 //! Instance UID, so that instances of one study that arrive together share a directory and its fsync. No received
 //! text is ever part of a path.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
@@ -19,6 +21,8 @@ use sha2::{Digest, Sha256};
 #[derive(Debug, Clone)]
 pub struct Storage {
     root: PathBuf,
+    /// Held for as long as any clone of this lives, so that no second filmroom sweeps what this one receives.
+    _lock: Arc<File>,
 }
 
 /// A file that is being written and has no final name yet. Dropping it removes it.
@@ -45,8 +49,13 @@ impl Storage {
     /// Opens the folder, making what is missing, and removes what was being received when the program last ended.
     /// Returns how many unfinished files were removed.
     pub fn open(data_dir: &Path) -> io::Result<(Storage, usize)> {
-        let storage = Storage { root: data_dir.to_owned() };
-        make_dir(&storage.root)?;
+        make_dir(data_dir)?;
+        let lock = File::create(data_dir.join("lock"))?;
+        lock.try_lock().map_err(|err| match err {
+            TryLockError::WouldBlock => io::Error::other("another filmroom is using it"),
+            TryLockError::Error(err) => err,
+        })?;
+        let storage = Storage { root: data_dir.to_owned(), _lock: Arc::new(lock) };
         make_dir(&storage.root.join("archive"))?;
         make_dir(&storage.incoming())?;
         // A folder that cannot be written must be found now, not at the first instance.

@@ -19,6 +19,9 @@ const BATCH: usize = 128;
 /// How often a transaction is tried: deadlocks and lost connections pass.
 const ATTEMPTS: u32 = 10;
 
+/// How long one attempt may take before its connection is given up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Why an instance got no rows.
 #[derive(Debug)]
 pub struct Failure {
@@ -74,35 +77,17 @@ async fn run(mut queue: mpsc::Receiver<Waiting>, pool: Pool, activity: Activity)
     let mut batch = Vec::with_capacity(BATCH);
     while queue.recv_many(&mut batch, BATCH).await > 0 {
         let (pending, answers): (Vec<_>, Vec<_>) = batch.drain(..).map(|w| (w.pending, w.answer)).unzip();
-        match worker.commit(&pending).await {
-            Ok(outcomes) => {
-                let mut told: Vec<&str> = Vec::new();
-                for (pending, outcome) in pending.iter().zip(&outcomes) {
-                    let uid = pending.attributes.study.study_instance_uid.as_str();
-                    if *outcome == Outcome::Stored && !told.contains(&uid) {
-                        told.push(uid);
-                        activity.tell(Event::Stored { study_instance_uid: uid.to_owned() });
-                    }
-                }
-                for (answer, outcome) in answers.into_iter().zip(outcomes) {
-                    let _ = answer.send(Ok(outcome)); // its association may have ended meanwhile
-                }
+        let results = worker.commit_each(&pending).await;
+        let mut told: Vec<&str> = Vec::new();
+        for (pending, result) in pending.iter().zip(&results) {
+            let uid = pending.attributes.study.study_instance_uid.as_str();
+            if matches!(result, Ok(Outcome::Stored)) && !told.contains(&uid) {
+                told.push(uid);
+                activity.tell(Event::Stored { study_instance_uid: uid.to_owned() });
             }
-            Err((err, nothing_was_committed)) => {
-                tracing::error!(
-                    err = &err as &dyn std::error::Error,
-                    count = pending.len(),
-                    "cannot commit instances"
-                );
-                let mut answers = answers.into_iter();
-                if let Some(first) = answers.next() {
-                    let _ = first.send(Err(Failure { error: err.into(), nothing_was_committed }));
-                }
-                for answer in answers {
-                    let error = db::Error::Busy.into();
-                    let _ = answer.send(Err(Failure { error, nothing_was_committed }));
-                }
-            }
+        }
+        for (answer, result) in answers.into_iter().zip(results) {
+            let _ = answer.send(result); // its association may have ended meanwhile
         }
     }
 }
@@ -115,15 +100,48 @@ struct Worker {
 }
 
 impl Worker {
+    /// Writes a batch, and where that fails for what is in it, each instance by itself: a row that the database
+    /// refuses is to cost one instance, not those that happened to wait beside it.
+    async fn commit_each(&mut self, batch: &[NewInstance]) -> Vec<Result<Outcome, Failure>> {
+        let err = match self.commit(batch).await {
+            Ok(outcomes) => return outcomes.into_iter().map(Ok).collect(),
+            Err(err) => err,
+        };
+        tracing::error!(err = &err.error as &dyn std::error::Error, count = batch.len(), "cannot commit instances");
+        let Error::Database(cause) = &err.error else { return vec![Err(err)] };
+        if batch.len() > 1 && cause.is_transient() {
+            // Nobody's rows are to blame, so trying one by one would only take longer.
+            let nothing_was_committed = err.nothing_was_committed;
+            let again = || Err(Failure { error: db::Error::Busy.into(), nothing_was_committed });
+            return batch.iter().map(|_| again()).collect();
+        }
+        if batch.len() == 1 {
+            return vec![Err(err)];
+        }
+        let mut results = Vec::with_capacity(batch.len());
+        for new in batch {
+            results.push(match self.commit(std::slice::from_ref(new)).await {
+                Ok(outcomes) => outcomes.first().copied().ok_or(Failure {
+                    error: db::Error::Busy.into(),
+                    nothing_was_committed: false,
+                }),
+                Err(failure) => Err(failure),
+            });
+        }
+        results
+    }
+
     /// Writes a batch. Trying again is safe even after a COMMIT whose answer was lost: an instance that is found
     /// with its own path was committed.
-    async fn commit(&mut self, batch: &[NewInstance]) -> Result<Vec<Outcome>, (db::Error, bool)> {
+    async fn commit(&mut self, batch: &[NewInstance]) -> Result<Vec<Outcome>, Failure> {
         let mut nothing_was_committed = true;
         let mut attempt = 0;
         loop {
             attempt += 1;
+            let remembered = !self.keys.is_empty();
             let mut commit_sent = false;
-            let err = match self.try_commit(batch, &mut commit_sent).await {
+            let tried = tokio::time::timeout(PATIENCE, self.try_commit(batch, &mut commit_sent)).await;
+            let err = match tried.unwrap_or(Err(db::Error::Busy)) {
                 Ok(outcomes) => return Ok(outcomes),
                 Err(err) => err,
             };
@@ -131,8 +149,10 @@ impl Worker {
             self.conn = None;
             self.keys = ingest::Keys::default();
             nothing_was_committed &= !commit_sent;
-            if attempt >= ATTEMPTS || !err.is_transient() {
-                return Err((err, nothing_was_committed));
+            // A key that is remembered may be of a row that somebody has deleted since.
+            let may_help = err.is_transient() || err.is_duplicate() || remembered;
+            if attempt >= ATTEMPTS || !may_help {
+                return Err(Failure { error: err.into(), nothing_was_committed });
             }
             tracing::warn!(err = &err as &dyn std::error::Error, attempt, "trying a transaction again");
             let jitter = u64::from(getrandom::u32().unwrap_or(0) % 20);

@@ -114,6 +114,11 @@ struct Added {
 }
 
 impl Keys {
+    /// Whether nothing is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.patients.is_empty() && self.studies.is_empty() && self.series.is_empty()
+    }
+
     fn forget_if_many(&mut self) {
         if self.series.len() + self.studies.len() + self.patients.len() > REMEMBERED {
             *self = Keys::default();

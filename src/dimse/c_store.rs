@@ -116,7 +116,10 @@ fn failed(refusal: &Refusal) -> (Status, String) {
         Refusal::TooLong => (Status::OUT_OF_RESOURCES, "The instance is longer than 16 GiB".into()),
         Refusal::Archive(err) => {
             let comment = match err {
-                archive::Error::Database(_) => "The archive's database does not answer, send again later",
+                archive::Error::Database(err) if err.is_transient() => {
+                    "The archive's database does not answer, send again later"
+                }
+                archive::Error::Database(_) => "The archive's database refuses this instance, see its log",
                 archive::Error::File(_) => "The archive cannot write its files, send again later",
                 archive::Error::DiskFull => "The archive's disk is full",
                 archive::Error::Stopping => "The archive is being stopped, send again later",

@@ -43,7 +43,9 @@ async fn a_wrong_url_is_refused_with_exit_code_2() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_at_the_url_is_one_sentence() {
     let folder = tempfile::tempdir().unwrap();
-    let (code, said) = run(process::serve("mysql://a:hidden@127.0.0.1:1/x", folder.path())).await;
+    let data = folder.path().join("data");
+    let (code, said) = run(process::serve("mysql://a:hidden@127.0.0.1:1/x", &data)).await;
+    assert!(!data.exists(), "nothing was made");
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("no MySQL server answers at 127.0.0.1:1"), "{said}");
     assert!(!said.contains("hidden"), "{said}");
@@ -134,6 +136,20 @@ async fn a_second_server_on_the_same_database_is_refused() {
 
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("another filmroom"), "{said}");
+    assert_eq!(first.terminate().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_server_on_the_same_folder_is_refused() {
+    let (one, two) = (database::fresh().await, database::fresh().await);
+    let folder = tempfile::tempdir().unwrap();
+    let first = process::Process::start(serve(&one, folder.path())).await;
+
+    let (code, said) = run(serve(&two, folder.path())).await;
+
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("another filmroom is using it"), "{said}");
+    assert_eq!(tables(&two).await, 0);
     assert_eq!(first.terminate().await, Some(0));
 }
 
