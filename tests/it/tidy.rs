@@ -24,9 +24,9 @@ impl Source {
     fn of(path: String, text: String) -> Source {
         let (code, strings) = lexed(&text);
         let lines: Vec<&str> = code.lines().collect();
-        let tests = lines.windows(2).position(|two| {
-            two[0].trim() == "#[cfg(test)]" && two[1].trim_start().starts_with("mod tests")
-        });
+        let tests = lines
+            .windows(2)
+            .position(|two| two[0].trim() == "#[cfg(test)]" && two[1].trim_start().starts_with("mod tests"));
         let is_test = path.starts_with("tests/") || path.ends_with("/tests.rs") || path.contains("/tests/");
         let tests_begin = if is_test { 0 } else { tests.map_or(usize::MAX, |line| line + 1) };
         Source { path, text, code, strings, tests_begin }
@@ -234,7 +234,8 @@ fn each_module_names_only_those_below_it() {
     let sources = program();
     let found = sources.iter().flat_map(|source| {
         let module = source.module();
-        let allowed = MAY_NAME.iter().find(|(name, _)| *name == module).map_or(&[][..], |(_, allowed)| allowed);
+        let allowed =
+            MAY_NAME.iter().find(|(name, _)| *name == module).map_or(&[][..], |(_, allowed)| allowed);
         let wrong = source.crate_names().into_iter().filter(|(_, path)| {
             let first = path.split("::").next().unwrap_or("");
             // What a macro writes for its users.
@@ -261,7 +262,8 @@ fn the_standard_and_the_pixels_know_no_runtime_no_database_and_no_files() {
     ];
     let found = program().iter().flat_map(|source| {
         let module = source.module().to_owned();
-        let everywhere = EVERYWHERE.iter().filter(|_| ["dicom", "codec", "render"].contains(&module.as_str()));
+        let everywhere =
+            EVERYWHERE.iter().filter(|_| ["dicom", "codec", "render"].contains(&module.as_str()));
         // The codecs that may crash run in processes of their own, so `codec` starts some.
         let pure = PURE.iter().filter(|_| ["dicom", "render"].contains(&module.as_str()));
         let wrong = everywhere.chain(pure).flat_map(|name| {
@@ -291,7 +293,8 @@ fn is_sql(text: &str) -> bool {
     ];
     const PARTS: [&str; 4] = [" ORDER BY ", " GROUP BY ", " WHERE ", " LIMIT ?"];
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ") + " ";
-    BEGINNINGS.iter().any(|beginning| text.starts_with(beginning)) || PARTS.iter().any(|part| text.contains(part))
+    BEGINNINGS.iter().any(|beginning| text.starts_with(beginning))
+        || PARTS.iter().any(|part| text.contains(part))
 }
 
 #[test]
@@ -300,9 +303,10 @@ fn sql_stands_in_db_alone() {
     const SETS_UP: [&str; 1] = ["private_server"];
     let found = program().iter().flat_map(|source| {
         let elsewhere = source.module() != "db" && !SETS_UP.contains(&source.module());
-        let strings = source.strings.iter().filter(|(line, text)| {
-            elsewhere && *line < source.tests_begin && is_sql(text)
-        });
+        let strings = source
+            .strings
+            .iter()
+            .filter(|(line, text)| elsewhere && *line < source.tests_begin && is_sql(text));
         let line = |text: &str| text.split_whitespace().take(6).collect::<Vec<_>>().join(" ");
         strings.map(|(at, text)| format!("{}:{at}: {}", source.path, line(text))).collect::<Vec<_>>()
     });
@@ -397,7 +401,9 @@ fn nothing_is_left_for_later() {
         let wrong = words.iter().flat_map(|word| {
             let word = word.concat();
             let lines = source.code.lines().enumerate().filter(move |(_, line)| line.contains(&word));
-            lines.map(|(line, text)| format!("{}:{}: {}", source.path, line + 1, text.trim())).collect::<Vec<_>>()
+            lines
+                .map(|(line, text)| format!("{}:{}: {}", source.path, line + 1, text.trim()))
+                .collect::<Vec<_>>()
         });
         wrong.collect::<Vec<_>>()
     });
