@@ -2,8 +2,10 @@
 //! transaction and answers all of it (group commit), so that associations never fight over locks and a burst costs
 //! few fsyncs of the database.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use mysql_async::{Conn, TxOpts};
 use tokio::sync::{mpsc, oneshot};
 
@@ -107,7 +109,11 @@ impl Worker {
             Ok(outcomes) => return outcomes.into_iter().map(Ok).collect(),
             Err(err) => err,
         };
-        tracing::error!(err = &err.error as &dyn std::error::Error, count = batch.len(), "cannot commit instances");
+        tracing::error!(
+            err = &err.error as &dyn std::error::Error,
+            count = batch.len(),
+            "cannot commit instances"
+        );
         let Error::Database(cause) = &err.error else { return vec![Err(err)] };
         if batch.len() > 1 && cause.is_transient() {
             // Nobody's rows are to blame, so trying one by one would only take longer.
@@ -121,11 +127,15 @@ impl Worker {
         let mut results = Vec::with_capacity(batch.len());
         for new in batch {
             results.push(match self.commit(std::slice::from_ref(new)).await {
-                Ok(outcomes) => outcomes.first().copied().ok_or(Failure {
-                    error: db::Error::Busy.into(),
-                    nothing_was_committed: false,
+                Ok(outcomes) => outcomes
+                    .first()
+                    .copied()
+                    .ok_or(Failure { error: db::Error::Busy.into(), nothing_was_committed: false }),
+                // The batch as a whole may have been committed, and only the answer lost.
+                Err(failure) => Err(Failure {
+                    nothing_was_committed: failure.nothing_was_committed && err.nothing_was_committed,
+                    ..failure
                 }),
-                Err(failure) => Err(failure),
             });
         }
         results
@@ -140,8 +150,13 @@ impl Worker {
             attempt += 1;
             let remembered = !self.keys.is_empty();
             let mut commit_sent = false;
-            let tried = tokio::time::timeout(PATIENCE, self.try_commit(batch, &mut commit_sent)).await;
-            let err = match tried.unwrap_or(Err(db::Error::Busy)) {
+            // A value that a library panics on is to cost one instance, and never the committer.
+            let trying = AssertUnwindSafe(self.try_commit(batch, &mut commit_sent)).catch_unwind();
+            let tried = match tokio::time::timeout(PATIENCE, trying).await {
+                Ok(tried) => tried.unwrap_or(Err(db::Error::Panicked)),
+                Err(_) => Err(db::Error::Busy),
+            };
+            let err = match tried {
                 Ok(outcomes) => return Ok(outcomes),
                 Err(err) => err,
             };

@@ -400,8 +400,10 @@ async fn note_conflict(
         return Ok(());
     }
     conn.exec_drop(
-        "INSERT IGNORE INTO patient_conflict (study_key, patient_key, sop_instance_uid, received_at)
-         VALUES (?, ?, ?, ?)",
+        // Not INSERT IGNORE, which would also ignore that one of the two is not there any more.
+        "INSERT INTO patient_conflict (study_key, patient_key, sop_instance_uid, received_at)
+         VALUES (?, ?, ?, ?)
+             ON DUPLICATE KEY UPDATE study_key = study_key",
         Params::Positional(vec![
             study.study_key.into(),
             patient_key.into(),
