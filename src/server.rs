@@ -55,8 +55,7 @@ impl Server {
             (None, Some(private)) => private.url(),
             (None, None) => anyhow::bail!("there is no database"),
         };
-        match Server::with_database(config, url, (dicom, dicom_address), (http, http_address)).await
-        {
+        match Server::with_database(config, url, (dicom, dicom_address), (http, http_address)).await {
             Ok(mut server) => {
                 server.private = private;
                 Ok(server)
