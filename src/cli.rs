@@ -70,7 +70,7 @@ enum PeerCommand {
         #[arg(long, default_value = "")]
         host: String,
         /// Port it listens on, if it does.
-        #[arg(long)]
+        #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
         port: Option<u16>,
         /// Only C-ECHO: its C-STORE is refused.
         #[arg(long)]
@@ -189,6 +189,13 @@ async fn peer_command(url: &DatabaseUrl, command: PeerCommand) -> anyhow::Result
     match command {
         PeerCommand::Add { ae_title, host, port, no_store, description } => {
             let ae_title: AeTitle = ae_title.parse()?;
+            let (host, description) = (host.trim().to_owned(), description.trim().to_owned());
+            if !host.is_empty() && !db::peer::is_host(&host) {
+                anyhow::bail!("--host: {host:?} is not a host name or an IP address");
+            }
+            if description.chars().count() > 255 {
+                anyhow::bail!("--description: at most 255 characters");
+            }
             let details = db::peer::PeerDetails { ae_title, host, port, may_store: !no_store, description };
             match db::peer::add(&mut conn, &details).await {
                 Ok(()) => println!("{} is a peer now", details.ae_title),
@@ -241,10 +248,13 @@ impl DatabaseAccess {
     async fn open(config: &Config) -> anyhow::Result<DatabaseAccess> {
         match &config.database {
             Some(url) => Ok(DatabaseAccess { url: url.clone(), private: None }),
-            None => {
-                let private = private_server::start(&config.data_dir).await?;
-                Ok(DatabaseAccess { url: private.url(), private: Some(private) })
-            }
+            None => match private_server::start(&config.data_dir).await {
+                Ok(private) => Ok(DatabaseAccess { url: private.url(), private: Some(private) }),
+                Err(private_server::Error::InUse { .. }) => {
+                    Ok(DatabaseAccess { url: private_server::running(&config.data_dir)?, private: None })
+                }
+                Err(err) => Err(err.into()),
+            },
         }
     }
 

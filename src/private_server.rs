@@ -137,6 +137,11 @@ pub async fn start(data_dir: &Path) -> Result<PrivateServer, Error> {
     Options::new(data_dir).start().await
 }
 
+/// filmroom's database in the private server of this data folder, while another filmroom runs it.
+pub fn running(data_dir: &Path) -> Result<DatabaseUrl, Error> {
+    Ok(DatabaseUrl::on_socket(&layout(data_dir)?.socket, ACCOUNT, DATABASE))
+}
+
 impl Options {
     /// See [`start`].
     pub async fn start(self) -> Result<PrivateServer, Error> {

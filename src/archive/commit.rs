@@ -2,8 +2,10 @@
 //! transaction and answers all of it (group commit), so that associations never fight over locks and a burst costs
 //! few fsyncs of the database.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use mysql_async::{Conn, TxOpts};
 use tokio::sync::{mpsc, oneshot};
 
@@ -129,7 +131,11 @@ impl Worker {
                     .first()
                     .copied()
                     .ok_or(Failure { error: db::Error::Busy.into(), nothing_was_committed: false }),
-                Err(failure) => Err(failure),
+                // The batch as a whole may have been committed, and only the answer lost.
+                Err(failure) => Err(Failure {
+                    nothing_was_committed: failure.nothing_was_committed && err.nothing_was_committed,
+                    ..failure
+                }),
             });
         }
         results
@@ -144,8 +150,13 @@ impl Worker {
             attempt += 1;
             let remembered = !self.keys.is_empty();
             let mut commit_sent = false;
-            let tried = tokio::time::timeout(PATIENCE, self.try_commit(batch, &mut commit_sent)).await;
-            let err = match tried.unwrap_or(Err(db::Error::Busy)) {
+            // A value that a library panics on is to cost one instance, and never the committer.
+            let trying = AssertUnwindSafe(self.try_commit(batch, &mut commit_sent)).catch_unwind();
+            let tried = match tokio::time::timeout(PATIENCE, trying).await {
+                Ok(tried) => tried.unwrap_or(Err(db::Error::Panicked)),
+                Err(_) => Err(db::Error::Busy),
+            };
+            let err = match tried {
                 Ok(outcomes) => return Ok(outcomes),
                 Err(err) => err,
             };

@@ -106,6 +106,9 @@ pub enum Error {
     /// No connection came free in time.
     #[error("the database is busy: no connection became free within 10 seconds")]
     Busy,
+    /// A defect of ours, or of a library.
+    #[error("filmroom failed while it spoke to the database; the panic in its log says where")]
+    Panicked,
     /// The runtime that owns the connections is gone.
     #[error("the program is stopping")]
     Stopping,
@@ -133,6 +136,7 @@ impl Error {
             | Error::ReadOnly { .. }
             | Error::TooOld(_)
             | Error::Schema(_)
+            | Error::Panicked
             | Error::Stopping => false,
         }
     }

@@ -1,5 +1,7 @@
 //! Tables `peer` and `unknown_caller`: the remote AEs that the administrator knows, and those that called anyway.
 
+use std::net::IpAddr;
+
 use chrono::NaiveDateTime;
 use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{Conn, FromRowError, Result, Row, params};
@@ -89,6 +91,22 @@ impl FromRow for UnknownCaller {
             last_seen_at: column(&row, "last_seen_at")?,
         })
     }
+}
+
+/// Whether this can be the name or the IP address of a machine, RFC 1123 section 2.1. Underscores are seen too.
+pub fn is_host(text: &str) -> bool {
+    if text.parse::<IpAddr>().is_ok() {
+        return true;
+    }
+    let mut labels = text.split('.');
+    let is_number = |label: &str| label.chars().all(|c| c.is_ascii_digit());
+    let is_label = |label: &str| {
+        let is_letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        (1..=63).contains(&label.len()) && label.chars().all(is_letter)
+    };
+    // A last part of digits alone makes it an IP address, and it is none.
+    let ends_in_a_name = text.rsplit('.').next().is_some_and(|last| !is_number(last));
+    text.len() <= 253 && ends_in_a_name && labels.all(is_label)
 }
 
 /// All peers, by AE title.

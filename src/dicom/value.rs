@@ -1,10 +1,15 @@
 //! Values that are written as text: DA, TM, DT, IS and DS of PS3.5 section 6.2, read as generously as one can
 //! without guessing.
 
+use std::ops::RangeInclusive;
+
 use chrono::{FixedOffset, NaiveDate, NaiveDateTime, NaiveTime};
 
+/// The years that a date may have: what a column of type DATE holds. Others come from devices that fill in zeros.
+const YEARS: RangeInclusive<u32> = 1000..=9999;
+
 /// A date: `20260102`, or `2026.01.02` as ACR-NEMA wrote it. Hyphens and slashes are seen too. `None` for what is no
-/// day of the calendar.
+/// day of the calendar, and for years before 1000.
 pub fn date(text: &str) -> Option<NaiveDate> {
     let text = trimmed(text);
     let (year, month, day) = if text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -19,7 +24,8 @@ pub fn date(text: &str) -> Option<NaiveDate> {
             _ => return None,
         }
     };
-    NaiveDate::from_ymd_opt(i32::try_from(digits(year)?).ok()?, digits(month)?, digits(day)?)
+    let year = digits(year).filter(|year| YEARS.contains(year))?;
+    NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, digits(month)?, digits(day)?)
 }
 
 /// A time of day: `HH`, `HHMM`, `HHMMSS`, `HHMMSS.FFFFFF`, or with colons as ACR-NEMA wrote it. The leap second 60
@@ -131,6 +137,8 @@ mod tests {
         assert_eq!(date("20240229"), day(2024, 2, 29));
         assert_eq!(date("1997.04.24"), day(1997, 4, 24));
         assert_eq!(date("2024-1-9 "), day(2024, 1, 9));
+        assert_eq!((date("10000101"), date("99991231")), (day(1000, 1, 1), day(9999, 12, 31)));
+        assert_eq!([date("00010101"), date("0000.01.01"), date("0999-12-31")], [None; 3]);
         for text in
             ["", "20230229", "2024", "00000000", "+0240101", "19970424x", "1997.04.24.1", "日本語日本語日本"]
         {

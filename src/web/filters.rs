@@ -371,7 +371,7 @@ fn order(name: &str) -> Option<Direction> {
 
 /// `2026-01-31` as browsers send it, or DICOM's `20260131`.
 fn day(text: &str) -> Option<NaiveDate> {
-    NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().or_else(|| value::date(text))
+    value::date(text)
 }
 
 #[cfg(test)]

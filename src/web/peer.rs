@@ -321,8 +321,7 @@ fn details(form: &PeerForm) -> Result<PeerDetails, Mistakes> {
             .ok_or("Port must be between 1 and 65535."),
     };
     let host = form.host.trim();
-    let host_is_wrong =
-        host.len() > 255 || host.chars().any(|c| c.is_whitespace() || c.is_control() || c == '/');
+    let host_is_wrong = !host.is_empty() && !peer::is_host(host);
     let description = form.description.trim();
     let mistakes = Mistakes {
         ae_title: ae_title.as_ref().err().map(|err| sentence(&err.to_string())),
@@ -377,5 +376,18 @@ mod tests {
         assert!(mistakes.host.is_some());
         assert_eq!(mistakes.port, Some("Port must be between 1 and 65535."));
         assert!(details(&form("", "", "0")).is_err());
+    }
+
+    #[test]
+    fn a_host_is_a_name_or_an_address() {
+        for host in ["ct1", "ct_1.local", "röntgen.local", "3d.example.org", "10.0.0.7", "::1", "fe80::1"] {
+            let is_wrong = details(&form("CT01", host, "")).is_err();
+            assert_eq!(is_wrong, !host.is_ascii(), "{host}");
+        }
+        for host in
+            ["10.0.0.300", "10.0.0", "a..b", ".a", "a.", "http://ct1", "ct1:104", "a/b", &"h".repeat(64)]
+        {
+            assert!(details(&form("CT01", host, "")).is_err(), "{host}");
+        }
     }
 }

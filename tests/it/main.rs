@@ -2,6 +2,8 @@
 
 mod support;
 
+mod archive_identity;
+mod cli;
 mod codec_worker;
 mod db_connect;
 mod db_schema;
@@ -12,7 +14,9 @@ mod durability;
 mod memory;
 mod private_server;
 mod pydicom_files;
+mod regression;
 mod start_up;
+mod tidy;
 mod viewer_browser;
 mod web_access;
 mod web_browser;

@@ -52,7 +52,7 @@ async fn keys_and_wheel_walk_through_a_series_and_every_state_is_an_address() {
     browser.until("document.querySelector('[data-image]').src.includes('/instances/1.2.3.1.1.2/')").await;
     browser.type_keys(END).await;
     browser.until("document.querySelector('[data-image]').src.includes('/instances/1.2.3.1.1.8/')").await;
-    browser.until("location.search.includes('1.2.3.1.1.8')").await;
+    browser.until("location.search.includes('n=8')").await;
     let at_the_end = browser.script("return location.href").await;
     browser.type_keys(HOME).await;
     browser.until("document.querySelector('[data-image]').src.includes('/instances/1.2.3.1.1.1/')").await;

@@ -1,3 +1,5 @@
+//! Data sets that devices send, and what the index makes of them.
+
 use dicom_core::VR;
 use dicom_dictionary_std::uids;
 

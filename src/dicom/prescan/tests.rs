@@ -1,3 +1,5 @@
+//! Token streams, well-formed and not, and what the walk makes of them.
+
 use std::io::{Cursor, Write};
 use std::time::Instant;
 
