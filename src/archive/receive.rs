@@ -135,10 +135,7 @@ impl Reception {
     /// heard to the end before it can be answered.
     pub async fn push(&mut self, mut bytes: &[u8]) {
         self.received += bytes.len() as u64;
-        if matches!(self.writing, Writing::Failed(_)) || self.received > MAXIMUM_BYTES {
-            return;
-        }
-        while !bytes.is_empty() {
+        while !bytes.is_empty() && !self.is_lost() {
             if self.chunk.capacity() == 0 {
                 self.chunk.reserve_exact(CHUNK);
             }
@@ -150,6 +147,11 @@ impl Reception {
                 self.write_chunk().await;
             }
         }
+    }
+
+    /// Whether nothing that still comes can make it an instance we keep.
+    fn is_lost(&self) -> bool {
+        matches!(self.writing, Writing::Failed(_)) || self.received > MAXIMUM_BYTES
     }
 
     /// Puts the instance into the archive. When this returns `Ok`, file and rows are durable.

@@ -10,7 +10,8 @@ use mysql_async::prelude::Queryable;
 
 use crate::support::instance::{Instance, data_set_of, slice};
 use crate::support::peer::{self, Peer, fragments, store_command};
-use crate::support::{TestServer, store_files};
+use crate::support::process::{self, Process};
+use crate::support::{TestServer, database, files_below, store_files};
 use crate::web_study::{all, texts};
 
 /// Sends an instance in this transfer syntax.
@@ -252,4 +253,34 @@ async fn a_private_creator_in_a_file_is_sent_on_as_it_came() {
     assert!(store_files(pacs.dicom, &[file.path()]).await[0].is_success());
     let sent = pacs.get("/instances/1.2.3.1.1.1.dcm").await.bytes().await.expect("bytes");
     assert_eq!(data_set_of(&sent), odd.data_set);
+}
+
+/// The loop that takes a fragment once waited for ever for room in a chunk that nobody wrote any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_cannot_be_written_to_its_end_is_answered_and_costs_one_instance() {
+    let database = database::fresh().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = process::serve(&database.url.with_password(), folder.path());
+    // SAFETY: both calls may be made between fork and exec, and change only the new process.
+    unsafe {
+        command.pre_exec(|| {
+            let limit = libc::rlimit { rlim_cur: 2 << 20, rlim_max: 2 << 20 };
+            if libc::setrlimit(libc::RLIMIT_FSIZE, &limit) != 0
+                || libc::signal(libc::SIGXFSZ, libc::SIG_IGN) == libc::SIG_ERR
+            {
+                return Err(std::io::Error::last_os_error());
+            }
+            Ok(())
+        })
+    };
+    let process = Process::start(command).await;
+    let mut peer = Peer::associate(process.dicom).await;
+
+    let large = slice(1, 1, 1, 1).side(2048).build();
+    assert_eq!(peer.store(&large, 16_000).await, Some(0xA700));
+    assert_eq!(peer.store(&slice(1, 1, 1, 2).build(), 16_000).await, Some(0));
+
+    assert!(files_below(&folder.path().join("incoming")).is_empty(), "nothing of it is left");
+    assert_eq!(files_below(&folder.path().join("archive")).len(), 1);
+    assert_eq!(process.terminate().await, Some(0));
 }
