@@ -67,6 +67,8 @@ pub struct Stored {
     pub notes: Vec<Note>,
     /// The study it is filed under.
     pub study_instance_uid: String,
+    /// The SOP class its data set names, which counts, where that is not the command's.
+    pub other_sop_class: Option<SopClassUid>,
 }
 
 /// Why an instance was not stored.
@@ -161,6 +163,7 @@ impl Reception {
             Writing::Failed(err) => return Err(err.into()),
         };
         let Reception { archive, provenance, chunk, .. } = self;
+        let affected_sop_class = provenance.affected_sop_class.clone();
         let storage = archive.inner.storage.clone();
         let sealed = tokio::task::spawn_blocking(move || {
             let mut written = match before {
@@ -172,6 +175,8 @@ impl Reception {
         });
         let pending = sealed.await.map_err(|_| Error::Stopping)??;
         let notes = pending.attributes.notes.clone();
+        let sop_class = pending.attributes.instance.sop_class_uid.clone();
+        let other_sop_class = Some(sop_class).filter(|uid| *uid != affected_sop_class);
         let study_instance_uid = pending.attributes.study.study_instance_uid.as_str().to_owned();
         let path = pending.path.clone();
         let outcome = match archive.inner.committer.commit(pending).await {
@@ -186,7 +191,7 @@ impl Reception {
         if !outcome.keeps_file() {
             remove(&archive, path).await;
         }
-        Ok(Stored { outcome, notes, study_instance_uid })
+        Ok(Stored { outcome, notes, study_instance_uid, other_sop_class })
     }
 
     async fn write_chunk(&mut self) {

@@ -92,7 +92,9 @@ impl DatabaseUrl {
         let database = encoded(&self.database);
         match &self.server {
             Server::Tcp { .. } => format!("mysql://{credentials}@{}/{database}", self.place()),
-            Server::Socket(path) => format!("mysql://{credentials}@/{database}?socket={}", encoded(path)),
+            Server::Socket(path) => {
+                format!("mysql://{credentials}@/{database}?socket={}", encoded(path).replace("%2F", "/"))
+            }
         }
     }
 }
@@ -212,11 +214,11 @@ fn checked_database(name: String) -> Result<String, InvalidUrl> {
 
 /// Who runs this process: what `mysql` on the command line signs in as, too.
 fn system_user() -> Result<String, InvalidUrl> {
-    std::env::var("USER")
-        .or_else(|_| std::env::var("LOGNAME"))
-        .ok()
-        .filter(|user| !user.is_empty())
-        .ok_or_else(|| invalid("names no user, and the environment has no USER either"))
+    let named =
+        ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
+    // SAFETY: geteuid has no preconditions and cannot fail.
+    let is_root = || (unsafe { libc::geteuid() } == 0).then(|| "root".to_owned());
+    named.or_else(is_root).ok_or_else(|| invalid("names no user, and the environment has no USER either"))
 }
 
 fn invalid(what: impl Into<String>) -> InvalidUrl {
@@ -238,7 +240,7 @@ fn decoded(text: &str) -> Result<String, InvalidUrl> {
 
 fn encoded(text: &str) -> String {
     const KEPT: percent_encoding::AsciiSet =
-        percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'/');
+        percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
     percent_encoding::utf8_percent_encode(text, &KEPT).to_string()
 }
 

@@ -43,7 +43,7 @@ pub async fn serve(
     let (status, comment) = match reception.finish().await {
         Ok(stored) => {
             receiving.stored(&stored.study_instance_uid);
-            let (status, comment) = done(&stored);
+            let (status, comment) = done(&stored, context);
             if status != Status::SUCCESS {
                 tracing::warn!(%sop_instance_uid, %status, comment, "stored an instance with a warning");
             }
@@ -69,10 +69,6 @@ fn provenance(
     }
     let sop_class =
         command.uid(tags::AFFECTED_SOP_CLASS_UID).unwrap_or_else(|| context.abstract_syntax.clone());
-    if sop_class != context.abstract_syntax {
-        let text = "The SOP Class UID is not that of the presentation context";
-        return Err((Status::SOP_CLASS_NOT_SUPPORTED, text.into()));
-    }
     Ok(Provenance {
         affected_sop_class: sop_class.parse().map_err(|_| unusable("Affected SOP Class UID"))?,
         affected_sop_instance: command
@@ -92,15 +88,19 @@ fn unusable(what: &str) -> (Status, String) {
 }
 
 /// PS3.4 Table B.2-1, success and warnings.
-fn done(stored: &Stored) -> (Status, String) {
+fn done(stored: &Stored, context: &PresentationContext) -> (Status, String) {
     match stored.outcome {
         Outcome::Quarantined | Outcome::AlreadyQuarantined => (
             Status::COERCION_OF_DATA_ELEMENTS,
             "Kept in quarantine: other content has this SOP Instance UID".into(),
         ),
-        Outcome::Stored | Outcome::AlreadyHeld => match stored.notes.first() {
-            Some(note) => (Status::DATA_SET_DOES_NOT_MATCH_WARNING, note.to_string()),
-            None => (Status::SUCCESS, String::new()),
+        Outcome::Stored | Outcome::AlreadyHeld => match (stored.notes.first(), &stored.other_sop_class) {
+            (Some(note), _) => (Status::DATA_SET_DOES_NOT_MATCH_WARNING, note.to_string()),
+            // Kept all the same: what the data set says of itself is what it is.
+            (None, Some(uid)) if uid.as_str() != context.abstract_syntax => {
+                (Status::DATA_SET_DOES_NOT_MATCH_WARNING, "The data set is of another SOP class".into())
+            }
+            (None, _) => (Status::SUCCESS, String::new()),
         },
     }
 }

@@ -144,6 +144,20 @@ async fn another_instance_than_the_command_names_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn another_sop_class_than_was_negotiated_is_kept_with_a_warning() {
+    let pacs = TestServer::start().await;
+    let mr = slice(1, 1, 1, 1).text(tags::SOP_CLASS_UID, VR::UI, uids::MR_IMAGE_STORAGE).build();
+    let mut named_ct = mr.clone();
+    named_ct.sop_class_uid = uids::CT_IMAGE_STORAGE.into();
+    let mut peer = Peer::associate(pacs.dicom).await;
+
+    assert_eq!(peer.store(&named_ct, 16_000).await, Some(0xB007));
+
+    assert_eq!(pacs.value::<String>("SELECT sop_class_uid FROM instance").await, uids::MR_IMAGE_STORAGE);
+    assert_eq!(pacs.value::<Vec<u8>>("SELECT data_set_sha256 FROM instance").await, mr.hash());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_instance_without_study_is_kept_under_one_of_its_own_with_a_warning() {
     let pacs = TestServer::start().await;
     let stray = slice(1, 1, 1, 1).without(tags::STUDY_INSTANCE_UID).build();

@@ -18,6 +18,7 @@ mod pydicom_files;
 mod regression;
 mod start_up;
 mod tidy;
+mod viewer_browser;
 mod web_access;
 mod web_browser;
 mod web_peer;
