@@ -339,7 +339,7 @@ fn patients_studies_series_and_instances_are_asked_for_through_the_archive() {
             let is_type = |name: &&str| name.starts_with(char::is_uppercase);
             parts.first() == Some(&"db")
                 && parts.get(1).is_some_and(|table| TABLES.contains(table))
-                && parts.get(2).is_some_and(|name| !name.is_empty() && !is_type(&name))
+                && parts.get(2).is_some_and(|name| !name.is_empty() && !is_type(name))
         });
         let mut wrong: Vec<String> =
             imports.map(|(line, path)| format!("{}:{line}: {path}", source.path)).collect();
