@@ -3,7 +3,7 @@
 //! few fsyncs of the database.
 
 use std::panic::AssertUnwindSafe;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use mysql_async::{Conn, TxOpts};
@@ -20,6 +20,9 @@ const BATCH: usize = 128;
 
 /// How often a transaction is tried: deadlocks and lost connections pass.
 const ATTEMPTS: u32 = 10;
+
+/// No attempt is begun after this long: senders wait for their answer, and some give up after 30 seconds.
+const ENOUGH: Duration = Duration::from_secs(10);
 
 /// How long one attempt may take before its connection is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -114,15 +117,14 @@ impl Worker {
             count = batch.len(),
             "cannot commit instances"
         );
-        let Error::Database(cause) = &err.error else { return vec![Err(err)] };
-        if batch.len() > 1 && cause.is_transient() {
+        if batch.len() == 1 {
+            return vec![Err(err)];
+        }
+        if matches!(&err.error, Error::Database(cause) if cause.is_transient()) {
             // Nobody's rows are to blame, so trying one by one would only take longer.
             let nothing_was_committed = err.nothing_was_committed;
             let again = || Err(Failure { error: db::Error::Busy.into(), nothing_was_committed });
             return batch.iter().map(|_| again()).collect();
-        }
-        if batch.len() == 1 {
-            return vec![Err(err)];
         }
         let mut results = Vec::with_capacity(batch.len());
         for new in batch {
@@ -146,6 +148,7 @@ impl Worker {
     async fn commit(&mut self, batch: &[NewInstance]) -> Result<Vec<Outcome>, Failure> {
         let mut nothing_was_committed = true;
         let mut attempt = 0;
+        let began = Instant::now();
         loop {
             attempt += 1;
             let remembered = !self.keys.is_empty();
@@ -166,7 +169,7 @@ impl Worker {
             nothing_was_committed &= !commit_sent;
             // A key that is remembered may be of a row that somebody has deleted since.
             let may_help = err.is_transient() || err.is_duplicate() || remembered;
-            if attempt >= ATTEMPTS || !may_help {
+            if attempt >= ATTEMPTS || began.elapsed() > ENOUGH || !may_help {
                 return Err(Failure { error: err.into(), nothing_was_committed });
             }
             tracing::warn!(err = &err as &dyn std::error::Error, attempt, "trying a transaction again");
