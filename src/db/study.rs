@@ -157,9 +157,10 @@ pub async fn of_patient(conn: &mut Conn, patient_key: u64, limit: u64) -> Result
         concat!(
             "SELECT ",
             columns!(),
-            " FROM study
-             WHERE study.patient_key = :patient_key
-                OR study.study_key IN (SELECT study_key FROM patient_conflict WHERE patient_key = :patient_key)
+            " FROM (SELECT study_key FROM study WHERE patient_key = :patient_key
+                     UNION
+                    SELECT study_key FROM patient_conflict WHERE patient_key = :patient_key) AS named
+              JOIN study ON study.study_key = named.study_key
              ORDER BY study.study_date DESC, study.study_time DESC, study.study_key DESC
              LIMIT :limit"
         ),

@@ -6,6 +6,7 @@ mod archive_identity;
 mod cli;
 mod codec_worker;
 mod db_connect;
+mod db_queries;
 mod db_schema;
 mod dimse_hostile;
 mod dimse_scu;

@@ -245,7 +245,7 @@ async fn a_date_before_the_year_1000_stops_neither_the_committer_nor_a_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_private_creator_in_a_file_is_sent_on_as_it_came() {
+async fn a_private_element_without_its_creator_is_sent_on_as_it_came() {
     let pacs = TestServer::start().await;
     // By way of a file and another SCU: dcmread and dcmwrite would have tidied it.
     let odd = slice(1, 1, 1, 1).bytes(Tag(0x0011, 0x1001), VR::UN, vec![1, 2, 3, 4]).build();
