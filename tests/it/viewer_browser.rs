@@ -81,6 +81,7 @@ async fn a_clip_plays_and_stops() {
     browser.until("document.querySelector('[data-image]').naturalWidth > 0").await;
     assert!(shown(&browser).await.contains("/instances/1.2.3.1.2.1/frames/1.png"));
 
+    browser.until("document.querySelector('[data-play]').offsetWidth > 0").await;
     browser.click("[data-play]").await;
     browser.until("document.querySelector('[data-image]').src.includes('/frames/4.png')").await;
     browser.click("[data-play]").await;
