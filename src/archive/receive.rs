@@ -69,6 +69,8 @@ pub struct Stored {
     pub study_instance_uid: String,
     /// The SOP class its data set names, which counts, where that is not the command's.
     pub other_sop_class: Option<SopClassUid>,
+    /// Likewise the SOP instance, where the command named what cannot be one.
+    pub other_sop_instance: Option<SopInstanceUid>,
 }
 
 /// Why an instance was not stored.
@@ -165,7 +167,7 @@ impl Reception {
             Writing::Failed(err) => return Err(err.into()),
         };
         let Reception { archive, provenance, chunk, .. } = self;
-        let affected_sop_class = provenance.affected_sop_class.clone();
+        let affected = (provenance.affected_sop_class.clone(), provenance.affected_sop_instance.clone());
         let storage = archive.inner.storage.clone();
         let sealed = tokio::task::spawn_blocking(move || {
             let mut written = match before {
@@ -177,8 +179,9 @@ impl Reception {
         });
         let pending = sealed.await.map_err(|_| Error::Stopping)??;
         let notes = pending.attributes.notes.clone();
-        let sop_class = pending.attributes.instance.sop_class_uid.clone();
-        let other_sop_class = Some(sop_class).filter(|uid| *uid != affected_sop_class);
+        let instance = &pending.attributes.instance;
+        let other_sop_class = Some(instance.sop_class_uid.clone()).filter(|uid| *uid != affected.0);
+        let other_sop_instance = Some(instance.sop_instance_uid.clone()).filter(|uid| *uid != affected.1);
         let study_instance_uid = pending.attributes.study.study_instance_uid.as_str().to_owned();
         let path = pending.path.clone();
         let outcome = match archive.inner.committer.commit(pending).await {
@@ -193,7 +196,7 @@ impl Reception {
         if !outcome.keeps_file() {
             remove(&archive, path).await;
         }
-        Ok(Stored { outcome, notes, study_instance_uid, other_sop_class })
+        Ok(Stored { outcome, notes, study_instance_uid, other_sop_class, other_sop_instance })
     }
 
     async fn write_chunk(&mut self) {
@@ -273,18 +276,32 @@ fn seal(
     written: Written,
     provenance: Provenance,
 ) -> Result<NewInstance, Refusal> {
-    let Written { mut incoming, hash, data_set_offset, .. } = written;
+    let Written { mut incoming, hash, mut data_set_offset, .. } = written;
     let file = incoming.file();
-    let size_bytes = file.stream_position().map_err(file_error)?;
+    let length = file.stream_position().map_err(file_error)?.saturating_sub(data_set_offset.into());
     file.seek(SeekFrom::Start(data_set_offset.into())).map_err(file_error)?;
     let encoding = provenance.transfer_syntax.encoding();
-    let length = size_bytes - u64::from(data_set_offset);
     let scan = prescan::scan(&mut *file, length, encoding, &LIMITS)?;
     let (sop_class, sop_instance) = (&provenance.affected_sop_class, &provenance.affected_sop_instance);
     let attributes = Attributes::from_scan(&scan, Some(sop_class), Some(sop_instance))?;
-    if attributes.instance.sop_instance_uid != provenance.affected_sop_instance {
+    let instance = &attributes.instance;
+    if instance.sop_instance_uid != *sop_instance && sop_instance.is_possible() {
         return Err(Refusal::OtherInstance);
     }
+    if instance.sop_instance_uid != *sop_instance || instance.sop_class_uid != *sop_class {
+        // The data set is what is kept, so group 0002 has to say what the data set says.
+        file.seek(SeekFrom::Start(data_set_offset.into())).map_err(file_error)?;
+        let told = Provenance {
+            affected_sop_class: instance.sop_class_uid.clone(),
+            affected_sop_instance: instance.sop_instance_uid.clone(),
+            ..provenance.clone()
+        };
+        let mut again = open(storage, &told)?;
+        io::copy(file, again.incoming.file()).map_err(file_error)?;
+        (incoming, data_set_offset) = (again.incoming, again.data_set_offset);
+    }
+    let file = incoming.file();
+    let size_bytes = length + u64::from(data_set_offset);
     let located = scan.pixel_data.as_ref().filter(|_| encoding != Encoding::Deflated);
     // Frames that cannot be told apart make no index; whoever wants to see them is told so then.
     let read_at = |offset: u64, buffer: &mut [u8]| {

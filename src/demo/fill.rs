@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use chrono::Local;
-use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 use tokio::net::ToSocketAddrs;
 use tokio::sync::mpsc;
 
@@ -32,7 +32,8 @@ pub struct Summary {
 impl Display for Summary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let seconds = self.took.as_secs_f64();
-        write!(f, "{} instances, {}, in {seconds:.1} s", self.instances, HumanBytes(self.bytes))
+        let megabytes = self.bytes as f64 / 1e6;
+        write!(f, "{} instances, {megabytes:.1} MB, in {seconds:.1} s", self.instances)
     }
 }
 

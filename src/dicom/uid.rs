@@ -29,6 +29,15 @@ pub enum Invalid {
     Dots,
 }
 
+/// Components of digits, at least two, the first a root of the tree of object identifiers.
+fn is_possible(text: &str) -> bool {
+    let mut components = text.split('.');
+    let root = components.next().is_some_and(|root| matches!(root, "0" | "1" | "2"));
+    let mut rest = components.peekable();
+    root && rest.peek().is_some()
+        && rest.all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
+}
+
 /// The text without the padding UI values carry, if it can stand for a UID.
 fn checked(text: &str) -> Result<&str, Invalid> {
     let text = text.trim_end_matches(['\0', ' ']).trim_start_matches(' ');
@@ -57,6 +66,12 @@ macro_rules! uid_types {
             /// The UID as text, without padding.
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+
+            /// Whether the text can be a UID at all, PS3.5 section 9.1: several components of digits, the first of
+            /// them 0, 1 or 2. Devices write others too; this tells those that are only noise.
+            pub fn is_possible(&self) -> bool {
+                is_possible(&self.0)
             }
         }
 
@@ -139,6 +154,15 @@ impl TransferSyntaxUid {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn noise_is_told_from_the_sloppy_uids_of_devices() {
+        let possible = |text: &str| text.parse::<SopInstanceUid>().unwrap().is_possible();
+        assert!(possible("1.2.3") && possible("2.25.0123") && possible("0.9"));
+        assert!(
+            !possible("31") && !possible("1") && !possible("3.1") && !possible("1.2.x") && !possible("1.")
+        );
+    }
 
     #[test]
     fn padding_is_not_part_of_a_uid() {

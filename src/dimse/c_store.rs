@@ -100,6 +100,9 @@ fn done(stored: &Stored, context: &PresentationContext) -> (Status, String) {
             (None, Some(uid)) if uid.as_str() != context.abstract_syntax => {
                 (Status::DATA_SET_DOES_NOT_MATCH_WARNING, "The data set is of another SOP class".into())
             }
+            (None, _) if stored.other_sop_instance.is_some() => {
+                (Status::DATA_SET_DOES_NOT_MATCH_WARNING, "The request named another SOP Instance UID".into())
+            }
             (None, _) => (Status::SUCCESS, String::new()),
         },
     }

@@ -284,3 +284,26 @@ async fn a_file_that_cannot_be_written_to_its_end_is_answered_and_costs_one_inst
     assert_eq!(files_below(&folder.path().join("archive")).len(), 1);
     assert_eq!(process.terminate().await, Some(0));
 }
+
+/// DCMTK 3.6 names the instance "31" where a UID has the VR of bytes in an explicit data set.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_names_no_possible_uid_is_stored_under_that_of_its_data_set() {
+    let pacs = TestServer::start().await;
+    let good = slice(1, 1, 1, 1).build();
+    let mut named_31 = good.clone();
+    named_31.sop_instance_uid = "31".into();
+    named_31.sop_class_uid = "31".into();
+
+    assert_eq!(Peer::associate(pacs.dicom).await.store(&named_31, 16_000).await, Some(0xB007));
+
+    let files = pacs.files();
+    let file = std::fs::read(&files[0]).unwrap();
+    assert_eq!(data_set_of(&file), good.data_set);
+    let meta = dicom_object::open_file(&files[0]).unwrap().meta().clone();
+    assert_eq!(meta.media_storage_sop_instance_uid(), good.sop_instance_uid);
+    assert_eq!(meta.media_storage_sop_class_uid(), good.sop_class_uid);
+    let offset: usize = pacs.value("SELECT data_set_offset FROM instance").await;
+    assert_eq!(&file[offset..], good.data_set);
+    assert_eq!(pacs.get("/instances/1.2.3.1.1.1/frames/1.png").await.status(), 200);
+    assert_eq!(files.len(), 1);
+}
