@@ -7,6 +7,7 @@
 import io
 import json
 import sys
+import time
 import warnings
 
 from pydicom import dcmread
@@ -48,6 +49,10 @@ def store(port, files):
         (context.abstract_syntax, context.transfer_syntax[0]): context.context_id
         for context in association.accepted_contexts
     }
+    # As pynetdicom's own send_c_store does: its reactor must not take the responses.
+    association._reactor_checkpoint.clear()
+    while association.is_established and not association._is_paused:
+        time.sleep(0.001)
     answers = []
     for number, (sop_class, sop_instance, syntax, data_set) in enumerate(instances):
         answer = {"status": None, "comment": "no association"}
@@ -60,13 +65,13 @@ def store(port, files):
         request.AffectedSOPInstanceUID = sop_instance
         request.Priority = 0
         request.DataSet = io.BytesIO(data_set)
-        association._reactor_checkpoint.clear()
         association.dimse.send_msg(request, contexts[sop_class, syntax])
         _, response = association.dimse.get_msg(block=True)
-        association._reactor_checkpoint.set()
+        answer["comment"] = "no response"
         if response is not None:
             answer["status"] = response.Status
             answer["comment"] = str(response.ErrorComment or "")
+    association._reactor_checkpoint.set()
     if association.is_established:
         association.release()
     print(json.dumps(answers))
