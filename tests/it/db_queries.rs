@@ -91,7 +91,7 @@ async fn rows_read(conn: &mut Conn) -> u64 {
 async fn index_of(conn: &mut Conn, query: &Query) -> Option<String> {
     let conditions = matching::conditions(query);
     let sql = format!(
-        "EXPLAIN SELECT study.* FROM study WHERE {} ORDER BY {} LIMIT ? OFFSET ?",
+        "EXPLAIN FORMAT = TRADITIONAL SELECT study.* FROM study WHERE {} ORDER BY {} LIMIT ? OFFSET ?",
         conditions.sql(),
         matching::order(query.sort)
     );
