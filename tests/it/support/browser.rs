@@ -7,12 +7,25 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-/// A browser window. Dropping it ends chromedriver and with it the browser.
+/// A browser window. Dropping it ends chromedriver and the browser.
 pub struct Browser {
     session: String,
     client: reqwest::Client,
-    _driver: Child,
+    _driver: Driver,
     _profile: tempfile::TempDir,
+}
+
+/// A chromedriver and the browser it started: a process group of their own, because a chromedriver that is killed
+/// leaves its browser running.
+struct Driver(Child);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        if let Some(group) = self.0.id().and_then(|id| i32::try_from(id).ok()) {
+            // SAFETY: the group is that of our child, which has not been waited for, so its number is still its own.
+            unsafe { libc::kill(-group, libc::SIGKILL) };
+        }
+    }
 }
 
 impl Browser {
@@ -22,10 +35,12 @@ impl Browser {
             .arg("--port=0")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()
+            .map(Driver)
             .expect("chromedriver: `make test` installs chromium-driver");
-        let mut lines = BufReader::new(driver.stdout.take().expect("its output")).lines();
+        let mut lines = BufReader::new(driver.0.stdout.take().expect("its output")).lines();
         let port = loop {
             let line = lines.next_line().await.expect("a line").expect("chromedriver says where it listens");
             if let Some((_, port)) = line.split_once("started successfully on port ") {
