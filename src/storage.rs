@@ -120,11 +120,6 @@ impl Storage {
         Ok(self.statvfs()?.1)
     }
 
-    /// The data folder.
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
-
     fn statvfs(&self) -> io::Result<(u64, u64)> {
         use std::os::unix::ffi::OsStrExt;
         let path = std::ffi::CString::new(self.root.as_os_str().as_bytes())?;

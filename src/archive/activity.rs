@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use tokio::sync::broadcast;
 
@@ -42,8 +41,6 @@ pub struct Live {
     pub instances: u64,
     /// Study Instance UID of the last of them.
     pub study_instance_uid: String,
-    /// When the association began.
-    pub since: Instant,
 }
 
 /// One association's entry; dropping it removes the entry.
@@ -52,7 +49,6 @@ pub struct Receiving {
     id: u64,
     calling_ae_title: String,
     address: String,
-    since: Instant,
 }
 
 impl Default for Activity {
@@ -72,7 +68,6 @@ impl Activity {
             id,
             calling_ae_title: calling_ae_title.to_owned(),
             address: address.to_owned(),
-            since: Instant::now(),
         }
     }
 
@@ -105,7 +100,6 @@ impl Receiving {
             address: self.address.clone(),
             instances: 0,
             study_instance_uid: String::new(),
-            since: self.since,
         });
         entry.instances += 1;
         if entry.study_instance_uid != study_instance_uid {

@@ -58,7 +58,7 @@ pub enum Known {
     /// No peer has this AE title.
     No,
     /// A peer has this AE title, but it calls from another address than the one on record.
-    ElsewhereThan,
+    Elsewhere,
     /// A peer, calling from where it should; whether it may store.
     Yes {
         /// Its C-STORE is accepted.
@@ -87,7 +87,7 @@ pub fn decide(rq: &AssociationRQ, our_ae_title: &str, known: Known, unknown_peer
     match known {
         Known::Yes { may_store: true } => Decision { access: Ok(Access::Store), show: false },
         Known::Yes { may_store: false } => Decision { access: Ok(Access::Echo), show: false },
-        Known::ElsewhereThan => Decision { access: rejected, show: true },
+        Known::Elsewhere => Decision { access: rejected, show: true },
         Known::No => match unknown_peers {
             UnknownPeers::Store => Decision { access: Ok(Access::Store), show: true },
             UnknownPeers::Deny => Decision { access: rejected, show: true },
@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn a_known_title_from_another_address_is_rejected_and_shown() {
         let rq = request("FILMROOM", &[uids::VERIFICATION]);
-        let decision = decide(&rq, "FILMROOM", Known::ElsewhereThan, UnknownPeers::Store);
+        let decision = decide(&rq, "FILMROOM", Known::Elsewhere, UnknownPeers::Store);
         assert_eq!(decision, Decision { access: Err(CALLING), show: true });
     }
 

@@ -233,7 +233,7 @@ impl Port {
             Some(peer) if access::calls_from(&peer.host, ip).await => {
                 Known::Yes { may_store: peer.may_store }
             }
-            Some(_) => Known::ElsewhereThan,
+            Some(_) => Known::Elsewhere,
         };
         let decision =
             access::decide(rq, self.settings.ae_title.as_str(), known, self.settings.unknown_peers);

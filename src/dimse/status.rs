@@ -7,8 +7,6 @@ pub struct Status(pub u16);
 impl Status {
     /// PS3.7 C.1.1.
     pub const SUCCESS: Status = Status(0x0000);
-    /// PS3.7 C.5.15: the peer may not use this service.
-    pub const NOT_AUTHORIZED: Status = Status(0x0124);
     /// PS3.7 C.5.26: the SCP does not offer this service.
     pub const UNRECOGNIZED_OPERATION: Status = Status(0x0211);
     /// PS3.7 C.5.13: a parameter of the command is missing or wrong.

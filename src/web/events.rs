@@ -155,7 +155,6 @@ fn event(name: &str, data: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Instant;
 
     fn live(title: &str, instances: u64) -> Live {
         Live {
@@ -163,7 +162,6 @@ mod tests {
             address: "127.0.0.1".into(),
             instances,
             study_instance_uid: "1.2".into(),
-            since: Instant::now(),
         }
     }
 
