@@ -102,32 +102,41 @@ fn is_east_asian(c: char) -> bool {
 /// blanks. Two texts a person takes for the same word fold to the same; Kana keep their voicing marks, and what is no
 /// letter of Latin, Greek or Cyrillic script keeps its form.
 pub fn fold(text: &str) -> String {
+    // An apostrophe is dropped without a gap: O'Neill is ONeill. The acute and the grave accent typed for one go before
+    // the compatibility forms, which would part them into a blank and an accent.
+    let text = text.chars().filter(|c| !is_apostrophe(*c));
     // Compatibility forms first: half-width Kana and full-width Latin become ordinary.
     let lower = text.nfkc().flat_map(char::to_lowercase);
-    // The accents of Latin, Greek and Cyrillic letters are U+0300 to U+036F; Kana, Hangul and Indic signs are not.
-    let bare = lower.nfd().filter(|c| !matches!(c, '\u{300}'..='\u{36F}'));
-    let mut folded = String::with_capacity(text.len());
-    let mut gap = false;
-    for c in bare.nfc() {
-        if !c.is_alphanumeric() && !is_combining_mark(c) {
-            // An apostrophe is dropped without a gap: O'Neill is ONeill.
-            gap |= !matches!(c, '\'' | '’' | '‘' | 'ʼ' | '`' | '´');
-            continue;
+    let mut plain = String::new();
+    for c in lower.nfd() {
+        match c {
+            // The accents of Latin, Greek and Cyrillic letters; the signs of Kana, Hangul and Indic scripts are others.
+            '\u{300}'..='\u{36F}' => {}
+            c if is_apostrophe(c) => {}
+            c if c.is_alphanumeric() || is_combining_mark(c) => match without_stroke(c) {
+                Some(letters) => plain.push_str(letters),
+                None => plain.push(c),
+            },
+            _ => plain.push(' '),
         }
-        if gap && !folded.is_empty() {
+    }
+    // Composed last, so that signs which only now stand together come into their one order.
+    let mut folded = String::with_capacity(plain.len());
+    for word in plain.split(' ').filter(|word| !word.is_empty()) {
+        if !folded.is_empty() {
             folded.push(' ');
         }
-        gap = false;
-        match plain(c) {
-            Some(letters) => folded.push_str(letters),
-            None => folded.push(c),
-        }
+        folded.extend(word.nfc());
     }
     folded
 }
 
+fn is_apostrophe(c: char) -> bool {
+    matches!(c, '\'' | '’' | '‘' | 'ʼ' | '`' | '´')
+}
+
 /// Letters that have no decomposition into a letter and an accent, as they are spelt without them.
-fn plain(c: char) -> Option<&'static str> {
+fn without_stroke(c: char) -> Option<&'static str> {
     Some(match c {
         'ß' => "ss",
         'æ' => "ae",
@@ -193,6 +202,8 @@ mod tests {
             ("Işık", "isik"),
             ("O'Neill", "oneill"),
             ("O’Neill", "oneill"),
+            ("O´Neill", "oneill"),
+            ("O＇Neill", "oneill"),
             ("Łódź", "lodz"),
             ("Đặng Thị", "dang thi"),
             ("ΔΙΟΝΎΣΙΟΣ", "διονυσιοσ"),
@@ -223,6 +234,14 @@ mod tests {
             ("قباني", "قباني"),
         ] {
             assert_eq!(fold(text), folded, "{text}");
+        }
+    }
+
+    #[test]
+    fn every_letter_is_folded_once_and_for_all() {
+        for c in '\0'..=char::MAX {
+            let once = fold(&format!("a{c}b"));
+            assert_eq!(fold(&once), once, "{c:?}");
         }
     }
 

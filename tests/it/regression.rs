@@ -4,6 +4,7 @@ use std::io::Write;
 
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::{tags, uids};
+use filmroom::dicom::person_name;
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use mysql_async::prelude::Queryable;
@@ -306,4 +307,13 @@ async fn a_request_that_names_no_possible_uid_is_stored_under_that_of_its_data_s
     assert_eq!(&file[offset..], good.data_set);
     assert_eq!(pacs.get("/instances/1.2.3.1.1.1/frames/1.png").await.status(), 200);
     assert_eq!(files.len(), 1);
+}
+
+#[test]
+fn signs_that_come_together_when_an_apostrophe_goes_are_in_one_order() {
+    let once = person_name::fold("a\u{1E026}'\u{16AF0}");
+    assert_eq!(person_name::fold(&once), once);
+    assert_eq!(once, person_name::fold("a\u{16AF0}\u{1E026}"));
+    // The acute accent that a keyboard gives for an apostrophe.
+    assert_eq!(person_name::fold("O´Neill"), "oneill");
 }
