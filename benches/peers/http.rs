@@ -1,0 +1,91 @@
+//! GET over one kept connection, as a browser would, with nothing between the clock and the socket.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+/// A connection.
+pub struct Http {
+    stream: BufReader<TcpStream>,
+    host: SocketAddr,
+}
+
+/// A response and how long it took, from the first byte of the request to the last of the answer.
+pub struct Answer {
+    pub status: u16,
+    pub body: Vec<u8>,
+    pub elapsed: Duration,
+}
+
+impl Http {
+    /// Connects.
+    pub fn connect(host: SocketAddr) -> io::Result<Http> {
+        let stream = TcpStream::connect(host)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(Duration::from_secs(120)))?;
+        Ok(Http { stream: BufReader::with_capacity(256 * 1024, stream), host })
+    }
+
+    /// `GET`, with the media type wanted.
+    pub fn get(&mut self, address: &str, accept: &str) -> io::Result<Answer> {
+        let host = self.host;
+        let request = format!("GET {address} HTTP/1.1\r\nHost: {host}\r\nAccept: {accept}\r\n\r\n");
+        let start = Instant::now();
+        self.stream.get_mut().write_all(request.as_bytes())?;
+        let status = self.line()?.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+        let (mut length, mut is_chunked, mut closes) = (None, false, false);
+        loop {
+            let line = self.line()?.to_ascii_lowercase();
+            match line.split_once(':') {
+                None => break,
+                Some(("content-length", value)) => length = value.trim().parse().ok(),
+                Some(("transfer-encoding", value)) => is_chunked = value.contains("chunked"),
+                Some(("connection", value)) => closes = value.contains("close"),
+                Some(_) => {}
+            }
+        }
+        let mut body = Vec::new();
+        if is_chunked {
+            while let Some(chunk) = usize::from_str_radix(&self.line()?, 16).ok().filter(|&chunk| chunk > 0) {
+                self.read(chunk, &mut body)?;
+                self.line()?;
+            }
+            self.line()?;
+        } else if let Some(length) = length {
+            self.read(length, &mut body)?;
+        } else if closes {
+            self.stream.read_to_end(&mut body)?;
+        }
+        let elapsed = start.elapsed();
+        if closes {
+            *self = Http::connect(host)?;
+        }
+        Ok(Answer { status, body, elapsed })
+    }
+
+    /// `GET` of something that has to be there.
+    pub fn get_ok(&mut self, address: &str, accept: &str) -> io::Result<Answer> {
+        let answer = self.get(address, accept)?;
+        match answer.status {
+            200 => Ok(answer),
+            status => {
+                let text: String = String::from_utf8_lossy(&answer.body).chars().take(300).collect();
+                Err(io::Error::other(format!("{address}: {status} {text}")))
+            }
+        }
+    }
+
+    fn line(&mut self) -> io::Result<String> {
+        let mut line = String::new();
+        if self.stream.read_line(&mut line)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(line.trim_end().to_owned())
+    }
+
+    fn read(&mut self, length: usize, body: &mut Vec<u8>) -> io::Result<()> {
+        let start = body.len();
+        body.resize(start + length, 0);
+        self.stream.read_exact(&mut body[start..])
+    }
+}

@@ -1,0 +1,144 @@
+//! Pictures on demand: a frame as a PNG that nobody asked for before, the same again, a frame far into a cine, and
+//! thumbnails. The peers' are DICOMweb's `rendered`.
+
+use std::io;
+use std::time::Instant;
+
+use super::Bench;
+use super::data::{Instance, Kind, Place};
+use super::http::Http;
+use super::report::{Better, Of, median};
+use super::sender;
+use super::server::{Product, Server};
+
+const SECTION: &str = "Pictures";
+const PNG: &str = "image/png";
+const JPEG: &str = "image/jpeg";
+/// Connections that ask for thumbnails at once.
+const VIEWERS: usize = 4;
+
+/// What filmroom or a peer reaches.
+pub fn all(bench: &mut Bench, product: Product) -> io::Result<()> {
+    let server = Server::start(product, &bench.place, &bench.database)?;
+    let mut http = Http::connect(server.http)?;
+    for (number, (title, kind, count)) in [
+        ("CT 512x512", Kind::ct(), 30),
+        ("CR 2048x2500", Kind::cr(), 10),
+        ("MG 2560x3328", Kind::mg(), 8),
+        ("US RGB 640x480, frame 1", Kind::us(), 6),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        bench.say(&format!("{}: {title}", product.name()));
+        let stored = store(&server, &kind, number as u32, count)?;
+        // The first of all is not measured: threads and caches of the program come to life with it.
+        let (_, measured) = stored.split_at(1);
+        let (new, again) = times(&mut http, product, measured, 1, PNG)?;
+        bench.add_picture(product, format!("{title}, PNG, new"), new);
+        bench.add_picture(product, format!("{title}, PNG, again"), again);
+        if product != Product::Filmroom {
+            let (new, _) = times(&mut http, product, measured, 1, JPEG)?;
+            bench.add_picture(product, format!("{title}, JPEG, new"), new);
+        }
+    }
+    bench.say(&format!("{}: a cine of 200 frames", product.name()));
+    // An instance of its own for each frame, so that none is known when it is asked for.
+    let runs = store(&server, &Kind::cine(), 7, 4)?;
+    for frame in [1, 150] {
+        let (mut new, mut again) = (Vec::new(), Vec::new());
+        for run in &runs {
+            // A neighbour first: a viewer comes to a frame of a run it has opened.
+            picture(&mut http, product, run, frame + 20, PNG)?;
+            new.push(picture(&mut http, product, run, frame, PNG)?);
+            again.push(picture(&mut http, product, run, frame, PNG)?);
+        }
+        bench.add_picture(product, format!("XA frame {frame} of 200, PNG, new"), median(&new));
+        bench.add_picture(product, format!("XA frame {frame} of 200, PNG, again"), median(&again));
+    }
+    let slices = store(&server, &Kind::ct(), 8, 120)?;
+    bench.say(&format!("{}: thumbnails", product.name()));
+    let rate = thumbnails(&server, &slices)?;
+    let of = Of::Product(product);
+    bench.report.add(SECTION, "thumbnails of CT, new, 4 connections", "1/s", Better::Higher, of, rate);
+    Ok(())
+}
+
+impl Bench {
+    fn add_picture(&mut self, product: Product, title: String, milliseconds: f64) {
+        self.report.add(SECTION, title, "ms", Better::Lower, Of::Product(product), milliseconds);
+    }
+}
+
+/// Instances of this kind, each in a study of its own.
+fn store(server: &Server, kind: &Kind, kind_number: u32, count: u32) -> io::Result<Vec<Instance>> {
+    let instances = move |kind: &Kind| {
+        let kind = kind.clone();
+        (0..count).map(move |number| {
+            let study = kind_number * 1000 + number;
+            kind.at(Place { run: 3, patient: study, study, series: 1, instance: 1 })
+        })
+    };
+    let sent = sender::send(server.dicom, server.ae_title(), vec![instances(kind)])?;
+    match sent.failed {
+        0 => Ok(instances(kind).collect()),
+        failed => Err(io::Error::other(format!("{failed} instances were not stored"))),
+    }
+}
+
+/// Milliseconds of the first and the second look, medians.
+fn times(
+    http: &mut Http,
+    product: Product,
+    instances: &[Instance],
+    frame: u32,
+    accept: &str,
+) -> io::Result<(f64, f64)> {
+    let (mut new, mut again) = (Vec::new(), Vec::new());
+    for instance in instances {
+        new.push(picture(http, product, instance, frame, accept)?);
+    }
+    for instance in instances {
+        again.push(picture(http, product, instance, frame, accept)?);
+    }
+    Ok((median(&new), median(&again)))
+}
+
+fn picture(http: &mut Http, product: Product, of: &Instance, frame: u32, accept: &str) -> io::Result<f64> {
+    let Instance { study, series, sop_instance_uid, .. } = of;
+    let address = match product {
+        Product::Filmroom => format!("/instances/{sop_instance_uid}/frames/{frame}.png"),
+        _ => format!(
+            "/dicom-web/studies/{study}/series/{series}/instances/{sop_instance_uid}/frames/{frame}/rendered"
+        ),
+    };
+    Ok(http.get_ok(&address, accept)?.elapsed.as_secs_f64() * 1e3)
+}
+
+fn thumbnails(server: &Server, instances: &[Instance]) -> io::Result<f64> {
+    let start = Instant::now();
+    let results: Vec<io::Result<()>> = std::thread::scope(|scope| {
+        let viewers: Vec<_> = instances
+            .chunks(instances.len().div_ceil(VIEWERS))
+            .map(|part| {
+                scope.spawn(move || {
+                    let mut http = Http::connect(server.http)?;
+                    for Instance { study, series, sop_instance_uid, .. } in part {
+                        let address = match server.product {
+                            Product::Filmroom => format!("/series/{series}/thumbnail.png?study={study}"),
+                            _ => format!(
+                                "/dicom-web/studies/{study}/series/{series}/instances/{sop_instance_uid}/rendered\
+                                 ?viewport=160,160"
+                            ),
+                        };
+                        http.get_ok(&address, PNG)?;
+                    }
+                    Ok(())
+                })
+            })
+            .collect();
+        viewers.into_iter().filter_map(|viewer| viewer.join().ok()).collect()
+    });
+    results.into_iter().collect::<io::Result<()>>()?;
+    Ok(instances.len() as f64 / start.elapsed().as_secs_f64())
+}
