@@ -94,7 +94,7 @@ pub fn main() -> ExitCode {
     log_to_stderr();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .worker_threads(std::thread::available_parallelism().map_or(4, |n| n.get()).clamp(4, 16))
+        .worker_threads(std::thread::available_parallelism().map_or(2, |n| n.get()).clamp(2, 16))
         .max_blocking_threads(64)
         .build();
     let runtime = match runtime {

@@ -6,17 +6,20 @@ use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use mysql_async::{Conn, TxOpts};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Error;
 use super::activity::{Activity, Event};
+use crate::db::ingest::Held;
 pub use crate::db::ingest::{NewInstance, Outcome};
 use crate::db::{self, Pool, ingest};
 
 /// The most instances in one transaction: enough to make its cost small, few enough that the first does not wait
 /// long for the last.
 const BATCH: usize = 128;
+
+/// How many batches are asked for after one that held what the archive has already.
+const ASKING: u32 = 64;
 
 /// How often a transaction is tried: deadlocks and lost connections pass.
 const ATTEMPTS: u32 = 10;
@@ -78,7 +81,7 @@ fn acknowledges_early() -> bool {
 }
 
 async fn run(mut queue: mpsc::Receiver<Waiting>, pool: Pool, activity: Activity) {
-    let mut worker = Worker { pool, conn: None, keys: ingest::Keys::default() };
+    let mut worker = Worker { pool, conn: None, asking: 0, keys: ingest::Keys::default() };
     let mut batch = Vec::with_capacity(BATCH);
     while queue.recv_many(&mut batch, BATCH).await > 0 {
         let (pending, answers): (Vec<_>, Vec<_>) = batch.drain(..).map(|w| (w.pending, w.answer)).unzip();
@@ -99,7 +102,9 @@ async fn run(mut queue: mpsc::Receiver<Waiting>, pool: Pool, activity: Activity)
 
 struct Worker {
     pool: Pool,
-    conn: Option<Conn>,
+    conn: Option<db::Writer>,
+    /// Batches that are still to be asked for: a sender that repeats one instance mostly repeats its study.
+    asking: u32,
     /// Keys of rows seen before, so that the next slice of a series costs no look-ups.
     keys: ingest::Keys,
 }
@@ -163,8 +168,9 @@ impl Worker {
                 Ok(outcomes) => return Ok(outcomes),
                 Err(err) => err,
             };
-            // Neither the connection nor the keys can be trusted any more.
+            // Neither the connection nor the keys can be trusted any more, nor that nothing was committed.
             self.conn = None;
+            self.asking = ASKING;
             self.keys = ingest::Keys::default();
             nothing_was_committed &= !commit_sent;
             // A key that is remembered may be of a row that somebody has deleted since.
@@ -183,15 +189,32 @@ impl Worker {
         batch: &[NewInstance],
         commit_sent: &mut bool,
     ) -> Result<Vec<Outcome>, db::Error> {
-        let mut conn = match self.conn.take() {
-            Some(conn) => conn,
-            None => db::acquire(&self.pool).await?,
+        let mut writer = match self.conn.take() {
+            Some(writer) => writer,
+            None => db::Writer::open(&self.pool).await?,
         };
-        let mut tx = conn.start_transaction(TxOpts::default()).await?;
-        let outcomes = ingest::batch(&mut tx, &mut self.keys, batch).await?;
+        let outcomes = match self.write(&mut writer, batch).await {
+            Err(err) if err.is_duplicate() && self.asking == 0 => {
+                writer.rollback().await?;
+                self.keys = ingest::Keys::default();
+                self.asking = ASKING;
+                self.write(&mut writer, batch).await?
+            }
+            outcomes => outcomes?,
+        };
         *commit_sent = true;
-        tx.commit().await?;
-        self.conn = Some(conn);
+        writer.commit().await?;
+        self.asking = self.asking.saturating_sub(1);
+        self.conn = Some(writer);
         Ok(outcomes)
+    }
+
+    async fn write(
+        &mut self,
+        writer: &mut db::Writer,
+        batch: &[NewInstance],
+    ) -> Result<Vec<Outcome>, db::Error> {
+        let asking = if self.asking > 0 { Held::Ask } else { Held::AssumeNone };
+        ingest::batch(writer.conn(), &mut self.keys, batch, asking).await
     }
 }

@@ -5,14 +5,16 @@
 //!       -> prescan -> attributes -> fsync, final path, fsync of the directory
 //!       -> committer -> answer
 //! ```
-//! What is in memory is two chunks, whatever the instance's size: one fills while the other is written and hashed.
+//! What is in memory is what was read and not yet hashed, at most a megabyte whatever the instance's size: it is
+//! hashed while the disk works.
 
+use std::collections::VecDeque;
 use std::io::{self, Seek, SeekFrom};
 
+use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 use dicom_object::meta::FileMetaTableBuilder;
 use sha2::{Digest, Sha256};
-use tokio::task::JoinHandle;
 
 use super::commit::{NewInstance, Outcome};
 use super::{Archive, Error};
@@ -21,10 +23,16 @@ use crate::dicom::frame_index::FrameIndex;
 use crate::dicom::implementation::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
 use crate::dicom::prescan::{self, Limits};
 use crate::dicom::uid::{Encoding, SopClassUid, SopInstanceUid, TransferSyntaxUid};
-use crate::storage::Incoming;
+use crate::storage::{Incoming, Placed, StoredPath};
 
-/// Bytes that are collected before they are hashed and written.
-const CHUNK: usize = 256 * 1024;
+/// Fragments are collected up to this many bytes; what is longer is written as it came.
+const WORTH_WRITING: usize = 64 * 1024;
+
+/// Bytes that may wait to be hashed.
+const MOST_UNHASHED: usize = 1024 * 1024;
+
+/// Bytes after which the disk is told to begin.
+const BEGIN_EVERY: usize = 1024 * 1024;
 
 /// The disk is full for us while this much of it is still free: the database, and everything else, lives on.
 const RESERVE_BYTES: u64 = 256 * 1024 * 1024;
@@ -93,30 +101,34 @@ pub enum Refusal {
     Archive(#[from] Error),
 }
 
-/// An instance that is being received.
+/// An instance that is being received. Its methods wait for the disk: they belong on a thread that may.
 pub struct Reception {
     archive: Archive,
     provenance: Provenance,
-    chunk: Vec<u8>,
     writing: Writing,
+    /// Fragments too small to be written one by one.
+    gathered: BytesMut,
     received: u64,
 }
 
 enum Writing {
-    /// Nothing has been written: the file is made with the first chunk.
+    /// Nothing has been written: the file is made with the first bytes.
     Unopened,
-    /// A chunk is being written.
-    Busy(JoinHandle<io::Result<Written>>),
+    /// The file is there.
+    Open(Box<Written>),
     /// Writing failed; the rest of the bytes is only counted.
     Failed(Error),
 }
 
 struct Written {
     incoming: Incoming,
-    hash: Sha256,
     data_set_offset: u32,
-    /// The chunk that was written, to be filled again.
-    spare: Vec<u8>,
+    hash: Sha256,
+    /// What has been written and not yet hashed: that is done while the disk is waited for.
+    unhashed: VecDeque<Bytes>,
+    unhashed_bytes: usize,
+    /// Bytes since the disk was last told to begin.
+    unbegun: usize,
 }
 
 impl Archive {
@@ -125,8 +137,8 @@ impl Archive {
         Reception {
             archive: self.clone(),
             provenance,
-            chunk: Vec::new(),
             writing: Writing::Unopened,
+            gathered: BytesMut::new(),
             received: 0,
         }
     }
@@ -135,19 +147,18 @@ impl Archive {
 impl Reception {
     /// Takes the next bytes of the data set. What goes wrong is told by [`Reception::finish`]: a sender has to be
     /// heard to the end before it can be answered.
-    pub async fn push(&mut self, mut bytes: &[u8]) {
+    pub fn push(&mut self, bytes: Bytes) {
         self.received += bytes.len() as u64;
-        while !bytes.is_empty() && !self.is_lost() {
-            if self.chunk.capacity() == 0 {
-                self.chunk.reserve_exact(CHUNK);
-            }
-            let room = CHUNK.saturating_sub(self.chunk.len()).min(bytes.len());
-            let (now, later) = bytes.split_at(room);
-            self.chunk.extend_from_slice(now);
-            bytes = later;
-            if self.chunk.len() >= CHUNK {
-                self.write_chunk().await;
-            }
+        if self.is_lost() {
+            return;
+        }
+        if self.gathered.is_empty() && bytes.len() >= WORTH_WRITING {
+            return self.write(bytes);
+        }
+        self.gathered.extend_from_slice(&bytes);
+        if self.gathered.len() >= WORTH_WRITING {
+            let gathered = self.gathered.split().freeze();
+            self.write(gathered);
         }
     }
 
@@ -156,93 +167,81 @@ impl Reception {
         matches!(self.writing, Writing::Failed(_)) || self.received > MAXIMUM_BYTES
     }
 
+    fn write(&mut self, bytes: Bytes) {
+        if matches!(self.writing, Writing::Unopened) {
+            self.writing = match open(&self.archive.inner.storage, &self.provenance) {
+                Ok(written) => Writing::Open(Box::new(written)),
+                Err(err) => Writing::Failed(err),
+            };
+        }
+        if let Writing::Open(written) = &mut self.writing
+            && let Err(err) = written.append(bytes)
+        {
+            self.writing = Writing::Failed(file_error(err));
+        }
+    }
+
     /// Puts the instance into the archive. When this returns `Ok`, file and rows are durable.
     pub async fn finish(mut self) -> Result<Stored, Refusal> {
         if self.received > MAXIMUM_BYTES {
             return Err(Refusal::TooLong);
         }
-        let before = match std::mem::replace(&mut self.writing, Writing::Unopened) {
-            Writing::Unopened => None,
-            Writing::Busy(task) => Some(joined(task.await)?),
+        let gathered = self.gathered.split().freeze();
+        self.write(gathered);
+        let Reception { archive, provenance, writing, .. } = self;
+        let written = match writing {
+            Writing::Open(written) => *written,
             Writing::Failed(err) => return Err(err.into()),
+            Writing::Unopened => open(&archive.inner.storage, &provenance)?,
         };
-        let Reception { archive, provenance, chunk, .. } = self;
         let affected = (provenance.affected_sop_class.clone(), provenance.affected_sop_instance.clone());
-        let storage = archive.inner.storage.clone();
-        let sealed = tokio::task::spawn_blocking(move || {
-            let mut written = match before {
-                Some(written) => written,
-                None => open(&storage, &provenance)?,
-            };
-            written.append(&chunk).map_err(file_error)?;
-            seal(&storage, written, provenance)
-        });
-        let pending = sealed.await.map_err(|_| Error::Stopping)??;
+        let (pending, placed) = seal(&archive.inner.storage, written, provenance)?;
         let notes = pending.attributes.notes.clone();
         let instance = &pending.attributes.instance;
         let other_sop_class = Some(instance.sop_class_uid.clone()).filter(|uid| *uid != affected.0);
         let other_sop_instance = Some(instance.sop_instance_uid.clone()).filter(|uid| *uid != affected.1);
         let study_instance_uid = pending.attributes.study.study_instance_uid.as_str().to_owned();
-        let path = pending.path.clone();
+        let path = placed.sync().map_err(file_error)?;
         let outcome = match archive.inner.committer.commit(pending).await {
             Ok(outcome) => outcome,
             Err(failure) => {
                 if failure.nothing_was_committed {
-                    remove(&archive, path).await;
+                    remove(&archive, &path);
                 }
                 return Err(failure.error.into());
             }
         };
         if !outcome.keeps_file() {
-            remove(&archive, path).await;
+            remove(&archive, &path);
         }
         Ok(Stored { outcome, notes, study_instance_uid, other_sop_class, other_sop_instance })
-    }
-
-    async fn write_chunk(&mut self) {
-        let before = match std::mem::replace(&mut self.writing, Writing::Unopened) {
-            Writing::Unopened => None,
-            Writing::Busy(task) => match joined(task.await) {
-                Ok(written) => Some(written),
-                Err(err) => {
-                    self.writing = Writing::Failed(err);
-                    return;
-                }
-            },
-            failed @ Writing::Failed(_) => {
-                self.writing = failed;
-                return;
-            }
-        };
-        let mut written = match before {
-            Some(written) => written,
-            None => {
-                let (storage, provenance) = (self.archive.inner.storage.clone(), self.provenance.clone());
-                let opened = tokio::task::spawn_blocking(move || open(&storage, &provenance)).await;
-                match opened.map_err(|_| Error::Stopping).and_then(|opened| opened) {
-                    Ok(written) => written,
-                    Err(err) => {
-                        self.writing = Writing::Failed(err);
-                        return;
-                    }
-                }
-            }
-        };
-        let full = std::mem::replace(&mut self.chunk, std::mem::take(&mut written.spare));
-        self.chunk.clear();
-        self.writing = Writing::Busy(tokio::task::spawn_blocking(move || {
-            written.append(&full)?;
-            written.spare = full;
-            Ok(written)
-        }));
     }
 }
 
 impl Written {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.incoming.append(bytes)?;
-        self.hash.update(bytes);
+    fn append(&mut self, bytes: Bytes) -> io::Result<()> {
+        self.incoming.append(&bytes)?;
+        self.unbegun += bytes.len();
+        if self.unbegun >= BEGIN_EVERY {
+            self.incoming.begin_writing();
+            self.unbegun = 0;
+        }
+        self.unhashed_bytes += bytes.len();
+        self.unhashed.push_back(bytes);
+        while self.unhashed_bytes > MOST_UNHASHED {
+            self.hash_next();
+        }
         Ok(())
+    }
+
+    fn hash_next(&mut self) {
+        match self.unhashed.pop_front() {
+            Some(bytes) => {
+                self.unhashed_bytes -= bytes.len();
+                self.hash.update(&bytes);
+            }
+            None => self.unhashed_bytes = 0,
+        }
     }
 }
 
@@ -267,15 +266,27 @@ fn open(storage: &crate::storage::Storage, provenance: &Provenance) -> Result<Wr
     let mut incoming = storage.begin()?;
     incoming.append(&head).map_err(file_error)?;
     let data_set_offset = u32::try_from(head.len()).map_err(io::Error::other)?;
-    Ok(Written { incoming, hash: Sha256::new(), data_set_offset, spare: Vec::new() })
+    Ok(Written {
+        incoming,
+        data_set_offset,
+        hash: Sha256::new(),
+        unhashed: VecDeque::new(),
+        unhashed_bytes: 0,
+        unbegun: 0,
+    })
 }
 
-/// Reads through the complete file, and makes it durable under its final path.
+/// Reads through the complete file, and gives it its final path.
 fn seal(
     storage: &crate::storage::Storage,
-    written: Written,
+    mut written: Written,
     provenance: Provenance,
-) -> Result<NewInstance, Refusal> {
+) -> Result<(NewInstance, Placed), Refusal> {
+    // The disk works while this thread hashes and reads.
+    written.incoming.begin_writing();
+    while !written.unhashed.is_empty() {
+        written.hash_next();
+    }
     let Written { mut incoming, hash, mut data_set_offset, .. } = written;
     let file = incoming.file();
     let length = file.stream_position().map_err(file_error)?.saturating_sub(data_set_offset.into());
@@ -314,12 +325,12 @@ fn seal(
     let pixel_data_offset = located.map(|pixels| pixels.offset + u64::from(data_set_offset));
     let pixel_data_length = located.and_then(|pixels| pixels.length);
     let study_instance_uid = attributes.study.study_instance_uid.as_str();
-    let path = storage
-        .commit(incoming, provenance.received_at.date_naive(), study_instance_uid)
+    let placed = storage
+        .place(incoming, provenance.received_at.date_naive(), study_instance_uid)
         .map_err(file_error)?;
     let pending = NewInstance {
         attributes,
-        path: path.as_str().to_owned(),
+        path: placed.path().as_str().to_owned(),
         transfer_syntax_uid: provenance.transfer_syntax.as_str().to_owned(),
         size_bytes,
         data_set_offset,
@@ -331,11 +342,7 @@ fn seal(
         source_address: provenance.source_address,
         received_at: provenance.received_at,
     };
-    Ok(pending)
-}
-
-fn joined(result: Result<io::Result<Written>, tokio::task::JoinError>) -> Result<Written, Error> {
-    result.map_err(|_| Error::Stopping)?.map_err(file_error)
+    Ok((pending, placed))
 }
 
 /// A full disk has a name of its own, because its cure is another one.
@@ -347,13 +354,8 @@ fn file_error(err: io::Error) -> Error {
 }
 
 /// Removes a file that no row refers to. If that fails it stays as a file without a row, which harms nothing.
-async fn remove(archive: &Archive, path: String) {
-    let storage = archive.inner.storage.clone();
-    let name = path.clone();
-    let removed = tokio::task::spawn_blocking(move || storage.remove(&path)).await;
-    match removed {
-        Ok(Ok(())) => {}
-        Ok(Err(err)) => tracing::warn!(path = name, %err, "cannot remove a file that no row refers to"),
-        Err(err) => tracing::warn!(path = name, %err, "cannot remove a file that no row refers to"),
+fn remove(archive: &Archive, path: &StoredPath) {
+    if let Err(err) = archive.inner.storage.remove(path.as_str()) {
+        tracing::warn!(path = path.as_str(), %err, "cannot remove a file that no row refers to");
     }
 }

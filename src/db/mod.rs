@@ -51,6 +51,8 @@ const STATEMENT: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub struct Pool {
     connections: mysql_async::Pool,
+    /// How one more connection outside the pool is opened.
+    options: Opts,
     home: Handle,
     server: Arc<ServerInfo>,
 }
@@ -81,9 +83,10 @@ pub async fn connect(url: &DatabaseUrl) -> Result<Pool, Error> {
         .with_inactive_connection_ttl(Duration::from_secs(60))
         .with_ttl_check_interval(Duration::from_secs(30))
         .with_reset_connection(false);
-    let options = options(url, STATEMENT).pool_opts(pool);
+    let single = options(url, STATEMENT);
     Ok(Pool {
-        connections: mysql_async::Pool::new(Opts::from(options)),
+        connections: mysql_async::Pool::new(Opts::from(single.clone().pool_opts(pool))),
+        options: Opts::from(single),
         home: Handle::current(),
         server: Arc::new(server),
     })
@@ -100,6 +103,35 @@ pub async fn acquire(pool: &Pool) -> Result<Conn, Error> {
         pool.home.spawn(get).await.map_err(|_| Error::Stopping)?
     };
     got.map_err(|_| Error::Busy)?.map_err(Error::Sql)
+}
+
+/// A connection of the committer's own, which is always within a transaction: the first statement after a COMMIT begins
+/// the next one, so that beginning costs no round trip. Dropping it rolls back.
+pub struct Writer(Conn);
+
+impl Writer {
+    /// Opens it.
+    pub async fn open(pool: &Pool) -> Result<Writer, Error> {
+        let opened = tokio::time::timeout(CONNECT, Conn::new(pool.options.clone())).await;
+        let mut conn = opened.map_err(|_| Error::Busy)?.map_err(Error::Sql)?;
+        conn.query_drop("SET SESSION autocommit = 0").await?;
+        Ok(Writer(conn))
+    }
+
+    /// For statements within the transaction.
+    pub fn conn(&mut self) -> &mut Conn {
+        &mut self.0
+    }
+
+    /// Makes what was written durable.
+    pub async fn commit(&mut self) -> Result<(), Error> {
+        Ok(self.0.query_drop("COMMIT").await?)
+    }
+
+    /// Forgets what was written.
+    pub async fn rollback(&mut self) -> Result<(), Error> {
+        Ok(self.0.query_drop("ROLLBACK").await?)
+    }
 }
 
 /// A connection of its own, outside any pool: for locks by name and for changes of the schema.

@@ -33,6 +33,9 @@ const MAXIMUM_ASSOCIATE_LENGTH: u32 = 512 * 1024;
 /// A message that trickles in slower than this runs out of time: bytes in a second.
 const SLOWEST_MESSAGE: u64 = 16 * 1024;
 
+/// What is read at once, where the peer has sent that much: room for a whole PDU and most of the next.
+const READ_AHEAD: usize = 256 * 1024;
+
 /// How long a peer gets to close the connection after our last PDU, PS3.8 section 9.1.5 (ARTIM).
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -325,8 +328,11 @@ impl Association {
                     return Ok((kind, self.buffer.split_to(needed).freeze()));
                 }
             }
-            // Nothing is reserved on a length's word alone: the maximum is the most a buffer ever holds.
-            self.buffer.reserve(needed.saturating_sub(self.buffer.len()).max(4096));
+            // Nothing is reserved on a length's word alone: what is read ahead is the most a buffer ever holds, but
+            // for an association request that needs more.
+            if self.buffer.capacity() < needed {
+                self.buffer.reserve(READ_AHEAD.max(needed) - self.buffer.len());
+            }
             match timeout_at(deadline, self.stream.read_buf(&mut self.buffer)).await {
                 Err(_) => return Err(Error::Timeout("reading")),
                 Ok(Ok(0)) => return Err(Error::Closed),

@@ -35,7 +35,7 @@ pub async fn serve(
     let mut reception = archive.receive(provenance);
     loop {
         let fragment = association.next_data(context.id).await?;
-        reception.push(&fragment.data).await;
+        reception.push(fragment.data);
         if fragment.is_last {
             break;
         }

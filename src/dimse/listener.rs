@@ -1,5 +1,6 @@
 //! The DICOM port: accepts connections, decides who may call, and ends every association.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +13,7 @@ use dicom_ul::pdu::{
 };
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
@@ -70,8 +71,12 @@ pub async fn serve(
             // While the server is being stopped new callers still get an answer: a rejection as congested.
             accepted = listener.accept() => match accepted {
                 Ok((stream, address)) => {
-                    let port = port.clone();
-                    associations.spawn(async move { port.connection(stream, address).await });
+                    let open = Open::enter(&port);
+                    if open.number > port.settings.max_associations + MAXIMUM_REJECTIONS {
+                        tracing::warn!(address = %address.ip(), "closed a connection: far too many are open");
+                    } else {
+                        associations.spawn(on_a_thread(port.clone(), open, stream, address));
+                    }
                 }
                 Err(err) => {
                     // Out of file descriptors, most likely; connections that end give them back.
@@ -80,8 +85,8 @@ pub async fn serve(
                 }
             },
             Some(ended) = associations.join_next() => {
-                if let Err(err) = ended && err.is_panic() {
-                    tracing::error!(%err, "an association ended in a panic");
+                if let Ok(Err(err)) = ended {
+                    tracing::error!(%err, "an association did not end as it should");
                 }
             }
             () = stopped(&mut stopping), if now == Stage::Running => {
@@ -111,8 +116,26 @@ async fn stopped(stopping: &mut watch::Receiver<bool>) {
     }
 }
 
+/// Serves a connection on a thread of its own with a small runtime, so that what an association has to do and to wait
+/// for (the socket, hashing, the disk) needs no hand-over between threads, and holds up nobody else.
+async fn on_a_thread(port: Arc<Port>, open: Open, stream: TcpStream, address: SocketAddr) -> io::Result<()> {
+    let stream = stream.into_std()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (ending, ended) = oneshot::channel();
+    std::thread::Builder::new().name("association".into()).spawn(move || {
+        let result = runtime.block_on(async {
+            port.connection(open.number, TcpStream::from_std(stream)?, address).await;
+            Ok(())
+        });
+        drop(open);
+        // Nobody listens any more where the server could not wait for the end.
+        drop(ending.send(result));
+    })?;
+    ended.await.unwrap_or_else(|_| Err(io::Error::other("it panicked")))
+}
+
 impl Port {
-    async fn connection(&self, stream: TcpStream, address: SocketAddr) {
+    async fn connection(&self, number: usize, stream: TcpStream, address: SocketAddr) {
         let ip = address.ip().to_canonical();
         let span = tracing::info_span!("association", address = %ip, calling = tracing::field::Empty);
         async {
@@ -121,13 +144,8 @@ impl Port {
                 tracing::debug!(%err, "the connection was gone at once");
                 return;
             }
-            let open = Open::enter(&self.open);
-            if open.number > self.settings.max_associations + MAXIMUM_REJECTIONS {
-                tracing::warn!("closed a connection: far too many are open");
-                return;
-            }
             let mut association = Association::new(stream, self.settings.timeouts, self.stage.clone());
-            let congested = open.number > self.settings.max_associations;
+            let congested = number > self.settings.max_associations;
             match self.association(&mut association, ip, congested).await {
                 Ok(End::Released) => {
                     if let Err(err) = association.released().await {
@@ -267,20 +285,20 @@ fn transient(reason: AssociationRJServiceProviderPresentationReason, why: &str) 
 }
 
 /// Counts an open connection while it lives.
-struct Open<'a> {
-    count: &'a AtomicUsize,
+struct Open {
+    port: Arc<Port>,
     number: usize,
 }
 
-impl<'a> Open<'a> {
-    fn enter(count: &'a AtomicUsize) -> Open<'a> {
-        Open { count, number: count.fetch_add(1, Ordering::Relaxed) + 1 }
+impl Open {
+    fn enter(port: &Arc<Port>) -> Open {
+        Open { port: port.clone(), number: port.open.fetch_add(1, Ordering::Relaxed) + 1 }
     }
 }
 
-impl Drop for Open<'_> {
+impl Drop for Open {
     fn drop(&mut self) {
-        self.count.fetch_sub(1, Ordering::Relaxed);
+        self.port.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -1,17 +1,18 @@
 //! The statements that write rows: a study, a series, the instances of a batch, and what they add to the counts.
 
-use std::collections::HashMap;
-
 use mysql_async::prelude::Queryable;
 use mysql_async::{Params, Value, params};
 
-use super::{Added, Keys, NewInstance, Patient, cut, in_sizes};
+use super::place::{Added, Contents, Patient};
+use super::{NewInstance, in_sizes};
 use crate::db::Error;
 
 pub(super) async fn insert_study(
     conn: &mut impl Queryable,
     patient: &Patient,
     new: &NewInstance,
+    added: &Added,
+    contents: &Contents,
 ) -> Result<u64, Error> {
     let person = &new.attributes.patient;
     let study = &new.attributes.study;
@@ -45,10 +46,14 @@ pub(super) async fn insert_study(
         ("name_of_physicians_reading_study", study.name_of_physicians_reading_study.as_str().into()),
         ("admitting_diagnoses_description", study.admitting_diagnoses_description.as_str().into()),
         ("institution_name", study.institution_name.as_str().into()),
-        ("sop_classes_in_study", "".into()),
+        ("modalities_in_study", contents.modalities().into()),
+        ("sop_classes_in_study", contents.sop_classes().into()),
+        ("number_of_study_related_series", added.series.into()),
+        ("number_of_study_related_instances", added.instances.into()),
+        ("size_bytes", added.bytes.into()),
         ("demographics_differ", differs.into()),
         ("received_at", received_at.into()),
-        ("changed_at", received_at.into()),
+        ("changed_at", added.received_at.into()),
     ];
     insert(conn, "study", columns).await
 }
@@ -58,6 +63,7 @@ pub(super) async fn insert_series(
     study_key: u64,
     equipment_key: u64,
     new: &NewInstance,
+    added: &Added,
 ) -> Result<u64, Error> {
     let series = &new.attributes.series;
     let received_at = new.received_at.naive_utc();
@@ -82,8 +88,10 @@ pub(super) async fn insert_series(
         ("performed_procedure_step_id", series.performed_procedure_step_id.as_str().into()),
         ("requested_procedure_id", series.requested_procedure_id.as_str().into()),
         ("scheduled_procedure_step_id", series.scheduled_procedure_step_id.as_str().into()),
+        ("number_of_series_related_instances", added.instances.into()),
+        ("size_bytes", added.bytes.into()),
         ("received_at", received_at.into()),
-        ("changed_at", received_at.into()),
+        ("changed_at", added.received_at.into()),
     ];
     insert(conn, "series", columns).await
 }
@@ -193,66 +201,104 @@ pub(super) async fn insert_frame_indexes(
     Ok(())
 }
 
-pub(super) async fn update_series(
+/// Adds to the counts of a series and of its study.
+pub(super) async fn update_series_and_study(
     conn: &mut impl Queryable,
-    added: &HashMap<u64, Added>,
+    series_key: u64,
+    series: &Added,
+    study: &Added,
 ) -> Result<(), Error> {
-    for (series_key, added) in added {
-        conn.exec_drop(
-            "UPDATE series
-                SET number_of_series_related_instances = number_of_series_related_instances + :instances,
-                    size_bytes = size_bytes + :bytes,
-                    changed_at = GREATEST(changed_at, :received_at)
-              WHERE series_key = :series_key",
-            params! {
-                "instances" => added.instances,
-                "bytes" => added.bytes,
-                "received_at" => added.received_at,
-                "series_key" => series_key,
-            },
-        )
-        .await?;
-    }
+    conn.exec_drop(
+        "UPDATE series
+           JOIN study ON study.study_key = series.study_key
+            SET series.number_of_series_related_instances = series.number_of_series_related_instances + ?,
+                series.size_bytes = series.size_bytes + ?,
+                series.changed_at = GREATEST(series.changed_at, ?),
+                study.number_of_study_related_series = study.number_of_study_related_series + ?,
+                study.number_of_study_related_instances = study.number_of_study_related_instances + ?,
+                study.size_bytes = study.size_bytes + ?,
+                study.changed_at = GREATEST(study.changed_at, ?)
+          WHERE series.series_key = ?",
+        Params::Positional(vec![
+            series.instances.into(),
+            series.bytes.into(),
+            series.received_at.into(),
+            study.series.into(),
+            study.instances.into(),
+            study.bytes.into(),
+            study.received_at.into(),
+            series_key.into(),
+        ]),
+    )
+    .await?;
     Ok(())
 }
 
-pub(super) async fn update_studies(
+/// Adds to the counts of a series.
+pub(super) async fn update_series(
     conn: &mut impl Queryable,
-    keys: &Keys,
-    added: &HashMap<String, Added>,
+    series_key: u64,
+    added: &Added,
 ) -> Result<(), Error> {
-    for (uid, added) in added {
-        let Some(study) = keys.studies.get(uid) else { continue };
-        conn.exec_drop(
-            "UPDATE study
-                SET number_of_study_related_series = number_of_study_related_series + :series,
-                    number_of_study_related_instances = number_of_study_related_instances + :instances,
-                    size_bytes = size_bytes + :bytes,
-                    changed_at = GREATEST(changed_at, :received_at)
-              WHERE study_key = :study_key",
-            params! {
-                "series" => added.series,
-                "instances" => added.instances,
-                "bytes" => added.bytes,
-                "received_at" => added.received_at,
-                "study_key" => study.study_key,
-            },
-        )
-        .await?;
-        if added.grew {
-            conn.exec_drop(
-                "UPDATE study
-                    SET modalities_in_study = :modalities,
-                        sop_classes_in_study = :sop_classes
-                  WHERE study_key = :study_key",
-                params! {
-                    "modalities" => cut(&study.modalities.join(","), 255),
-                    "sop_classes" => study.sop_classes.join(","),
-                    "study_key" => study.study_key,
-                },
-            )
-            .await?;
-        }
-    }
+    conn.exec_drop(
+        "UPDATE series
+            SET number_of_series_related_instances = number_of_series_related_instances + :instances,
+                size_bytes = size_bytes + :bytes,
+                changed_at = GREATEST(changed_at, :received_at)
+          WHERE series_key = :series_key",
+        params! {
+            "instances" => added.instances,
+            "bytes" => added.bytes,
+            "received_at" => added.received_at,
+            "series_key" => series_key,
+        },
+    )
+    .await?;
+    Ok(())
+}
+
+/// Adds to the counts of a study.
+pub(super) async fn update_study(
+    conn: &mut impl Queryable,
+    study_key: u64,
+    added: &Added,
+) -> Result<(), Error> {
+    conn.exec_drop(
+        "UPDATE study
+            SET number_of_study_related_series = number_of_study_related_series + :series,
+                number_of_study_related_instances = number_of_study_related_instances + :instances,
+                size_bytes = size_bytes + :bytes,
+                changed_at = GREATEST(changed_at, :received_at)
+          WHERE study_key = :study_key",
+        params! {
+            "series" => added.series,
+            "instances" => added.instances,
+            "bytes" => added.bytes,
+            "received_at" => added.received_at,
+            "study_key" => study_key,
+        },
+    )
+    .await?;
+    Ok(())
+}
+
+/// Writes ModalitiesInStudy and SOPClassesInStudy of a study.
+pub(super) async fn update_contents(
+    conn: &mut impl Queryable,
+    study_key: u64,
+    contents: &Contents,
+) -> Result<(), Error> {
+    conn.exec_drop(
+        "UPDATE study
+            SET modalities_in_study = :modalities,
+                sop_classes_in_study = :sop_classes
+          WHERE study_key = :study_key",
+        params! {
+            "modalities" => contents.modalities(),
+            "sop_classes" => contents.sop_classes(),
+            "study_key" => study_key,
+        },
+    )
+    .await?;
     Ok(())
 }
