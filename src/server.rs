@@ -100,7 +100,7 @@ impl Server {
             tracing::warn!("{warning}");
         }
         let data_dir = std::fs::canonicalize(&config.data_dir).unwrap_or(config.data_dir);
-        let archive = Archive::new(pool.clone(), storage, tokio::runtime::Handle::current());
+        let archive = Archive::new(pool.clone(), storage, tokio::runtime::Handle::current())?;
         let (stop, stopping) = watch::channel(false);
         let app = Data::new(web::App {
             archive: archive.clone(),

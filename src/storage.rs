@@ -3,11 +3,10 @@
 //! ```text
 //! <data-dir>/lock                         held while filmroom runs
 //! <data-dir>/incoming/<id>.part            being received; swept at start-up
-//! <data-dir>/archive/<day>/<xx>/<id>.dcm   stored: Part 10, group 0002 ours, data set as received
+//! <data-dir>/archive/<day>/<hhmm>/<id>.dcm stored: Part 10, group 0002 ours, data set as received
 //! ```
-//! `<id>` is 128 random bits of our own, `<day>` the UTC day of receipt and `<xx>` a byte of a hash of the Study
-//! Instance UID, so that instances of one study that arrive together share a directory and its fsync. No received
-//! text is ever part of a path.
+//! `<id>` is 128 random bits of our own, `<day>` and `<hhmm>` are the UTC day and minute of receipt, so that what
+//! arrives together shares a directory and its fsync. No received text is ever part of a path.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
@@ -15,7 +14,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
+use chrono::{DateTime, Utc};
 
 /// The folder that holds every instance.
 #[derive(Debug, Clone)]
@@ -85,13 +84,8 @@ impl Storage {
     }
 
     /// Gives a complete file its final name. Nothing is durable before [`Placed::sync`].
-    pub fn place(
-        &self,
-        mut incoming: Incoming,
-        day: chrono::NaiveDate,
-        study_instance_uid: &str,
-    ) -> io::Result<Placed> {
-        let relative = format!("archive/{day}/{}", shard(study_instance_uid));
+    pub fn place(&self, mut incoming: Incoming, received_at: DateTime<Utc>) -> io::Result<Placed> {
+        let relative = received_at.format("archive/%Y-%m-%d/%H%M").to_string();
         let directory = self.root.join(&relative);
         self.make_durable_dirs(&directory)?;
         let relative = format!("{relative}/{}.dcm", incoming.id);
@@ -181,8 +175,8 @@ impl Placed {
         &self.stored
     }
 
-    /// Makes the file and its directory entry durable. The entry was made first, so that one wait is for both: a file
-    /// system writes a new file's entry with the file. After an error nothing is left under the name.
+    /// Makes the file and its directory entry durable. The entry was made before, so that the file system can write both
+    /// at once. After an error nothing is left under the name.
     pub fn sync(mut self) -> io::Result<StoredPath> {
         self.incoming.file.sync_all()?;
         sync_dir(&self.directory)?;
@@ -200,11 +194,6 @@ impl Drop for Incoming {
             tracing::warn!(path = %self.path.display(), %err, "cannot remove an unfinished file");
         }
     }
-}
-
-fn shard(study_instance_uid: &str) -> String {
-    let hash = Sha256::digest(study_instance_uid.as_bytes());
-    hex::encode(&hash[..1])
 }
 
 fn random_id() -> io::Result<String> {

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use mysql_async::prelude::Queryable;
@@ -17,6 +18,7 @@ use super::sender::{Keep, Sent, ThrowAway, send_to_sink};
 /// Files a second that `threads` threads write and make durable, each the bytes of a CT slice.
 pub fn files(place: &Path, threads: usize) -> io::Result<f64> {
     const FILES: usize = 400;
+    let run = next_run();
     let kind = Kind::ct();
     let start = Instant::now();
     let results: Vec<io::Result<()>> = std::thread::scope(|scope| {
@@ -24,7 +26,7 @@ pub fn files(place: &Path, threads: usize) -> io::Result<f64> {
             .map(|thread| {
                 let kind = &kind;
                 scope.spawn(move || {
-                    let folder = place.join(format!("floor-{thread}"));
+                    let folder = place.join(format!("floor-{run}-{thread}"));
                     fs::create_dir_all(&folder)?;
                     for number in 0..FILES / threads {
                         let instance = kind.at(place_of(thread, number));
@@ -33,7 +35,7 @@ pub fn files(place: &Path, threads: usize) -> io::Result<f64> {
                         file.write_all(&instance.pixels)?;
                         file.sync_data()?;
                     }
-                    fs::remove_dir_all(folder)
+                    Ok(())
                 })
             })
             .collect();
@@ -41,6 +43,9 @@ pub fn files(place: &Path, threads: usize) -> io::Result<f64> {
     });
     let elapsed = start.elapsed();
     results.into_iter().collect::<io::Result<()>>()?;
+    for thread in 0..threads {
+        super::server::empty(&place.join(format!("floor-{run}-{thread}")))?;
+    }
     Ok(FILES as f64 / elapsed.as_secs_f64())
 }
 
@@ -113,7 +118,7 @@ pub fn serial(kind: &Kind, place: &Path, database: &Database, instances: usize) 
     database.recreate("floor")?;
     let mut conn = database.connect("floor")?;
     database.run(conn.query_drop(FLOOR_TABLE))?;
-    let folder = place.join("serial");
+    let folder = place.join(format!("serial-{}", next_run()));
     fs::create_dir_all(&folder)?;
     let opts = conn.opts().clone();
     let sent = send_to_sink(loads(kind, 1, instances), |_| {
@@ -121,7 +126,7 @@ pub fn serial(kind: &Kind, place: &Path, database: &Database, instances: usize) 
         let conn = runtime.block_on(Conn::new(opts.clone())).map_err(io::Error::other)?;
         Ok(Serial { folder: folder.clone(), file: None, number: 0, runtime, conn })
     })?;
-    fs::remove_dir_all(&folder)?;
+    super::server::empty(&folder)?;
     Ok(sent)
 }
 
@@ -167,11 +172,14 @@ pub fn loads(
         (0..each).map(move |number| kind.at(place_of(association, number)))
     };
     // Each run stores new studies, whatever was stored before it.
-    let run = RUNS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let run = next_run();
     (0..associations).map(|association| list(association + 1000 * run as usize)).collect()
 }
 
-static RUNS: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(1);
+fn next_run() -> u32 {
+    static RUNS: AtomicU32 = AtomicU32::new(1);
+    RUNS.fetch_add(1, Ordering::Relaxed)
+}
 
 fn place_of(list: usize, number: usize) -> Place {
     let list = list as u32;

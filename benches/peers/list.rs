@@ -75,7 +75,7 @@ pub fn store_at_size(bench: &mut Bench, studies: u64) -> io::Result<()> {
             if database == "bench_empty" {
                 bench.database.recreate(database)?;
             }
-            let folder = bench.place.join("size");
+            let folder = bench.place.join(format!("size-{round}-{database}"));
             std::fs::create_dir_all(&folder)?;
             let server = Server::start_on(Product::Filmroom, &folder, &bench.database, database)?;
             let of = Of::Product(Product::Filmroom);

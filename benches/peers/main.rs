@@ -2,7 +2,7 @@
 //!
 //! `make bench` runs all of it, `make bench ONLY=store` a part: `store`, `tiny`, `picture`, `list`, `size`. Three rounds
 //! (`ROUNDS=5` for another number), every product in each, so that what the machine does meanwhile hits all alike; the
-//! figures are medians. The table goes to standard output and everything that was measured to
+//! figures are medians. `PEERS=no` measures filmroom alone. The table goes to standard output and everything that was measured to
 //! `target/bench/results.json`.
 
 mod data;
@@ -95,6 +95,7 @@ fn run() -> io::Result<()> {
         return Err(io::Error::other(format!("ONLY={unknown} is no part; there are {}", PARTS.join(", "))));
     }
     let wants = |part: &str| parts.is_empty() || parts.contains(&part);
+    let with_peers = std::env::var("PEERS").map_or(true, |peers| peers != "no");
     let rounds = std::env::var("ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(3);
 
     let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench");
@@ -122,6 +123,9 @@ fn run() -> io::Result<()> {
             store::limits(&mut bench)?;
         }
         for product in Product::ALL {
+            if product != Product::Filmroom && !with_peers {
+                continue;
+            }
             if wants("store") {
                 let result = store::images(&mut bench, product);
                 bench.allow_for(product, result)?;

@@ -2,6 +2,7 @@
 //! transaction and answers all of it (group commit), so that associations never fight over locks and a burst costs
 //! few fsyncs of the database.
 
+use std::io;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
@@ -48,29 +49,57 @@ pub struct Committer {
 
 struct Waiting {
     pending: NewInstance,
+    durable: Durable,
     answer: oneshot::Sender<Result<Outcome, Failure>>,
 }
 
+/// Whether the file of an instance is on the disk. Nothing is committed before that is certain.
+pub enum Durable {
+    /// It is.
+    Yes,
+    /// It is being made so meanwhile; a sender that is dropped says that it could not be.
+    Soon(oneshot::Receiver<()>),
+    /// It could not be.
+    No,
+}
+
+impl Durable {
+    async fn is_durable(&mut self) -> bool {
+        if let Durable::Soon(told) = self {
+            *self = if told.await.is_ok() { Durable::Yes } else { Durable::No };
+        }
+        matches!(self, Durable::Yes)
+    }
+}
+
 impl Committer {
-    /// Starts the task that commits. It ends when the last `Committer` is dropped.
-    pub fn start(runtime: &tokio::runtime::Handle, pool: Pool, activity: Activity) -> Committer {
+    /// Starts what commits, on a thread of its own: each statement is a wait, and waking one thread costs less than
+    /// waking whichever of several is free. It ends when the last `Committer` is dropped.
+    pub fn start(pool: Pool, activity: Activity) -> io::Result<Committer> {
         let (queue, waiting) = mpsc::channel(BATCH);
-        runtime.spawn(run(waiting, pool, activity));
-        Committer { queue }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let committing = move || runtime.block_on(run(waiting, pool, activity));
+        std::thread::Builder::new().name("committer".into()).spawn(committing)?;
+        Ok(Committer { queue })
     }
 
-    /// Returns when the rows of the instance are durable, or cannot be.
-    pub async fn commit(&self, pending: NewInstance) -> Result<Outcome, Failure> {
+    /// Puts an instance into the queue. What is returned completes when its rows are durable, or cannot be.
+    pub async fn commit(
+        &self,
+        pending: NewInstance,
+        durable: Durable,
+    ) -> impl Future<Output = Result<Outcome, Failure>> + use<> {
         let stopping = |nothing_was_committed| Failure { error: Error::Stopping, nothing_was_committed };
-        #[cfg(debug_assertions)]
-        if acknowledges_early() {
-            let (answer, _) = oneshot::channel();
-            self.queue.send(Waiting { pending, answer }).await.map_err(|_| stopping(true))?;
-            return Ok(Outcome::Stored);
-        }
         let (answer, answered) = oneshot::channel();
-        self.queue.send(Waiting { pending, answer }).await.map_err(|_| stopping(true))?;
-        answered.await.map_err(|_| stopping(false))?
+        let queued = self.queue.send(Waiting { pending, durable, answer }).await;
+        async move {
+            queued.map_err(|_| stopping(true))?;
+            #[cfg(debug_assertions)]
+            if acknowledges_early() {
+                return Ok(Outcome::Stored);
+            }
+            answered.await.map_err(|_| stopping(false))?
+        }
     }
 }
 
@@ -84,8 +113,15 @@ async fn run(mut queue: mpsc::Receiver<Waiting>, pool: Pool, activity: Activity)
     let mut worker = Worker { pool, conn: None, asking: 0, keys: ingest::Keys::default() };
     let mut batch = Vec::with_capacity(BATCH);
     while queue.recv_many(&mut batch, BATCH).await > 0 {
-        let (pending, answers): (Vec<_>, Vec<_>) = batch.drain(..).map(|w| (w.pending, w.answer)).unzip();
-        let results = worker.commit_each(&pending).await;
+        let mut pending = Vec::with_capacity(batch.len());
+        let mut durable = Vec::with_capacity(batch.len());
+        let mut answers = Vec::with_capacity(batch.len());
+        for waiting in batch.drain(..) {
+            pending.push(waiting.pending);
+            durable.push(waiting.durable);
+            answers.push(waiting.answer);
+        }
+        let results = worker.commit_each(&pending, &mut durable).await;
         let mut told: Vec<&str> = Vec::new();
         for (pending, result) in pending.iter().zip(&results) {
             let uid = pending.attributes.study.study_instance_uid.as_str();
@@ -97,6 +133,19 @@ async fn run(mut queue: mpsc::Receiver<Waiting>, pool: Pool, activity: Activity)
         for (answer, result) in answers.into_iter().zip(results) {
             let _ = answer.send(result); // its association may have ended meanwhile
         }
+    }
+}
+
+/// Why a transaction was not committed.
+enum Trouble {
+    Database(db::Error),
+    /// A file in it is not on the disk.
+    NotDurable,
+}
+
+impl From<db::Error> for Trouble {
+    fn from(err: db::Error) -> Trouble {
+        Trouble::Database(err)
     }
 }
 
@@ -112,8 +161,12 @@ struct Worker {
 impl Worker {
     /// Writes a batch, and where that fails for what is in it, each instance by itself: a row that the database
     /// refuses is to cost one instance, not those that happened to wait beside it.
-    async fn commit_each(&mut self, batch: &[NewInstance]) -> Vec<Result<Outcome, Failure>> {
-        let err = match self.commit(batch).await {
+    async fn commit_each(
+        &mut self,
+        batch: &[NewInstance],
+        durable: &mut [Durable],
+    ) -> Vec<Result<Outcome, Failure>> {
+        let err = match self.commit(batch, durable).await {
             Ok(outcomes) => return outcomes.into_iter().map(Ok).collect(),
             Err(err) => err,
         };
@@ -132,8 +185,9 @@ impl Worker {
             return batch.iter().map(|_| again()).collect();
         }
         let mut results = Vec::with_capacity(batch.len());
-        for new in batch {
-            results.push(match self.commit(std::slice::from_ref(new)).await {
+        for (new, durable) in batch.iter().zip(durable) {
+            let (new, durable) = (std::slice::from_ref(new), std::slice::from_mut(durable));
+            results.push(match self.commit(new, durable).await {
                 Ok(outcomes) => outcomes
                     .first()
                     .copied()
@@ -150,7 +204,11 @@ impl Worker {
 
     /// Writes a batch. Trying again is safe even after a COMMIT whose answer was lost: an instance that is found
     /// with its own path was committed.
-    async fn commit(&mut self, batch: &[NewInstance]) -> Result<Vec<Outcome>, Failure> {
+    async fn commit(
+        &mut self,
+        batch: &[NewInstance],
+        durable: &mut [Durable],
+    ) -> Result<Vec<Outcome>, Failure> {
         let mut nothing_was_committed = true;
         let mut attempt = 0;
         let began = Instant::now();
@@ -159,14 +217,20 @@ impl Worker {
             let remembered = !self.keys.is_empty();
             let mut commit_sent = false;
             // A value that a library panics on is to cost one instance, and never the committer.
-            let trying = AssertUnwindSafe(self.try_commit(batch, &mut commit_sent)).catch_unwind();
+            let trying = AssertUnwindSafe(self.try_commit(batch, durable, &mut commit_sent)).catch_unwind();
             let tried = match tokio::time::timeout(PATIENCE, trying).await {
-                Ok(tried) => tried.unwrap_or(Err(db::Error::Panicked)),
-                Err(_) => Err(db::Error::Busy),
+                Ok(tried) => tried.unwrap_or(Err(Trouble::Database(db::Error::Panicked))),
+                Err(_) => Err(Trouble::Database(db::Error::Busy)),
             };
             let err = match tried {
                 Ok(outcomes) => return Ok(outcomes),
-                Err(err) => err,
+                Err(Trouble::Database(err)) => err,
+                Err(Trouble::NotDurable) => {
+                    self.conn = None;
+                    self.keys = ingest::Keys::default();
+                    let error = io::Error::other("the file could not be made durable");
+                    return Err(Failure { error: error.into(), nothing_was_committed });
+                }
             };
             // Neither the connection nor the keys can be trusted any more, nor that nothing was committed.
             self.conn = None;
@@ -187,8 +251,9 @@ impl Worker {
     async fn try_commit(
         &mut self,
         batch: &[NewInstance],
+        durable: &mut [Durable],
         commit_sent: &mut bool,
-    ) -> Result<Vec<Outcome>, db::Error> {
+    ) -> Result<Vec<Outcome>, Trouble> {
         let mut writer = match self.conn.take() {
             Some(writer) => writer,
             None => db::Writer::open(&self.pool).await?,
@@ -202,6 +267,11 @@ impl Worker {
             }
             outcomes => outcomes?,
         };
+        for file in durable {
+            if !file.is_durable().await {
+                return Err(Trouble::NotDurable);
+            }
+        }
         *commit_sent = true;
         writer.commit().await?;
         self.asking = self.asking.saturating_sub(1);

@@ -60,19 +60,11 @@ impl From<mysql_async::Error> for Error {
 impl Archive {
     /// The archive in this data folder and database. `runtime` is where its database work runs, whoever waits for
     /// it: a caller that goes away never leaves a connection in the middle of an answer.
-    pub fn new(pool: Pool, storage: Storage, runtime: Handle) -> Archive {
+    pub fn new(pool: Pool, storage: Storage, runtime: Handle) -> io::Result<Archive> {
         let activity = Activity::default();
-        let committer = commit::Committer::start(&runtime, pool.clone(), activity.clone());
-        Archive {
-            inner: Arc::new(Inner {
-                pool,
-                storage,
-                runtime,
-                activity,
-                committer,
-                headers: Default::default(),
-            }),
-        }
+        let committer = commit::Committer::start(pool.clone(), activity.clone())?;
+        let headers = Default::default();
+        Ok(Archive { inner: Arc::new(Inner { pool, storage, runtime, activity, committer, headers }) })
     }
 
     /// Who is sending now, and what has just arrived.

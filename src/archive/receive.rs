@@ -15,8 +15,9 @@ use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 use dicom_object::meta::FileMetaTableBuilder;
 use sha2::{Digest, Sha256};
+use tokio::sync::oneshot;
 
-use super::commit::{NewInstance, Outcome};
+use super::commit::{Durable, Failure, NewInstance, Outcome};
 use super::{Archive, Error};
 use crate::dicom::attributes::{self, Attributes, Note};
 use crate::dicom::frame_index::FrameIndex;
@@ -24,6 +25,9 @@ use crate::dicom::implementation::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERS
 use crate::dicom::prescan::{self, Limits};
 use crate::dicom::uid::{Encoding, SopClassUid, SopInstanceUid, TransferSyntaxUid};
 use crate::storage::{Incoming, Placed, StoredPath};
+
+/// Files up to this size are on the disk so soon that their rows may be written meanwhile, bytes.
+const SOON_DURABLE: u64 = 1024 * 1024;
 
 /// Fragments are collected up to this many bytes; what is longer is written as it came.
 const WORTH_WRITING: usize = 64 * 1024;
@@ -201,8 +205,8 @@ impl Reception {
         let other_sop_class = Some(instance.sop_class_uid.clone()).filter(|uid| *uid != affected.0);
         let other_sop_instance = Some(instance.sop_instance_uid.clone()).filter(|uid| *uid != affected.1);
         let study_instance_uid = pending.attributes.study.study_instance_uid.as_str().to_owned();
-        let path = placed.sync().map_err(file_error)?;
-        let outcome = match archive.inner.committer.commit(pending).await {
+        let path = placed.path().clone();
+        let outcome = match store(&archive, pending, placed).await? {
             Ok(outcome) => outcome,
             Err(failure) => {
                 if failure.nothing_was_committed {
@@ -241,6 +245,34 @@ impl Written {
                 self.hash.update(&bytes);
             }
             None => self.unhashed_bytes = 0,
+        }
+    }
+}
+
+/// Makes the file durable, then its rows. The committer writes the rows while this thread waits for the disk, and holds
+/// back the COMMIT until the file is there; it is not to wait long, so a large file is made durable before.
+async fn store(
+    archive: &Archive,
+    pending: NewInstance,
+    placed: Placed,
+) -> Result<Result<Outcome, Failure>, Error> {
+    let committer = &archive.inner.committer;
+    if pending.size_bytes > SOON_DURABLE {
+        placed.sync().map_err(file_error)?;
+        return Ok(committer.commit(pending, Durable::Yes).await.await);
+    }
+    let (is_durable, told) = oneshot::channel();
+    let outcome = committer.commit(pending, Durable::Soon(told)).await;
+    match placed.sync() {
+        Ok(_) => {
+            let _ = is_durable.send(()); // where the committer has gone, its answer says so
+            Ok(outcome.await)
+        }
+        Err(err) => {
+            drop(is_durable);
+            // Told only when the rows are certain not to be there.
+            drop(outcome.await);
+            Err(file_error(err))
         }
     }
 }
@@ -324,10 +356,7 @@ fn seal(
         .map(|index| index.encode());
     let pixel_data_offset = located.map(|pixels| pixels.offset + u64::from(data_set_offset));
     let pixel_data_length = located.and_then(|pixels| pixels.length);
-    let study_instance_uid = attributes.study.study_instance_uid.as_str();
-    let placed = storage
-        .place(incoming, provenance.received_at.date_naive(), study_instance_uid)
-        .map_err(file_error)?;
+    let placed = storage.place(incoming, provenance.received_at).map_err(file_error)?;
     let pending = NewInstance {
         attributes,
         path: placed.path().as_str().to_owned(),
