@@ -57,21 +57,26 @@ fn keys(studies: &[study::Study]) -> Vec<u64> {
 async fn assert_same_pages(conn: &mut Conn, waypoints: &Waypoints, as_of: &[u64]) {
     let mut random: u64 = 4711;
     for &as_of in as_of {
-        let counted: Option<u64> =
-            conn.exec_first("SELECT COUNT(*) FROM study WHERE study_key <= ?", (as_of,)).await.expect("a count");
+        let counted: Option<u64> = conn
+            .exec_first("SELECT COUNT(*) FROM study WHERE study_key <= ?", (as_of,))
+            .await
+            .expect("a count");
         let total = waypoints.total(conn, as_of).await.expect("a total").expect("a chain that reaches");
         assert_eq!(Some(total), counted, "up to {as_of}");
         for by in SortKey::ALL {
             for direction in [Direction::Ascending, Direction::Descending] {
                 for size in [25, 100] {
-                    random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    random = random
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1_442_695_040_888_963_407);
                     let pages = total.div_ceil(size);
                     let first = 1024 / size + 2;
                     for number in [first, first + (random >> 33) % (pages - first), pages] {
                         let query = whole_list(by, direction, number, size, as_of);
                         let page = waypoints.page(conn, &query, total).await.expect("a page");
                         let page = page.expect("a page from a waypoint");
-                        let plain = list::find(conn, &query, query.page.offset(), size).await.expect("a page");
+                        let plain =
+                            list::find(conn, &query, query.page.offset(), size).await.expect("a page");
                         assert_eq!(
                             keys(&page),
                             keys(&plain),
@@ -157,11 +162,14 @@ async fn a_total_and_a_deep_page_read_little_of_the_index() {
                 rows_read(&mut conn).await;
                 let counted = waypoints.total(&mut conn, as_of).await.expect("a total").expect("a chain");
                 let counting = rows_read(&mut conn).await;
-                let page = waypoints.page(&mut conn, &query, total).await.expect("a page").expect("a waypoint");
+                let page =
+                    waypoints.page(&mut conn, &query, total).await.expect("a page").expect("a waypoint");
                 let reading = rows_read(&mut conn).await;
                 assert_eq!((counted, page.len()), (total, 25));
                 if counting > few.0 || reading > few.1 {
-                    costly.push(format!("{by:?} {direction:?} page {number} up to {as_of}: {counting} and {reading}"));
+                    costly.push(format!(
+                        "{by:?} {direction:?} page {number} up to {as_of}: {counting} and {reading}"
+                    ));
                 }
             }
         }
@@ -299,8 +307,10 @@ async fn a_search_that_finds_very_many_counts_ten_thousand_and_can_be_turned_to_
     let pacs = TestServer::start().await;
     let mut conn = pacs.database.connect().await;
     rows::fill(&mut conn, 12_000, |_, _, _| {}).await.expect("rows");
-    let dated: Option<u64> =
-        conn.query_first("SELECT COUNT(*) FROM study WHERE study_date >= '2014-01-01'").await.expect("a count");
+    let dated: Option<u64> = conn
+        .query_first("SELECT COUNT(*) FROM study WHERE study_date >= '2014-01-01'")
+        .await
+        .expect("a count");
     let dated = dated.expect("a count");
     assert!(dated > 11_000, "{dated}");
 
