@@ -95,14 +95,19 @@ async fn make_ingredients(conn: &mut Conn) -> Result<()> {
         .await?;
     }
     let round = Round::new();
-    put(conn, "of_study", round.studies.iter().map(|&(series, instances)| vec![series.into(), instances.into()]))
-        .await?;
+    put(
+        conn,
+        "of_study",
+        round.studies.iter().map(|&(series, instances)| vec![series.into(), instances.into()]),
+    )
+    .await?;
     put(
         conn,
         "of_series",
-        round.series.iter().map(|&(study, position, instances)| {
-            vec![study.into(), position.into(), instances.into()]
-        }),
+        round
+            .series
+            .iter()
+            .map(|&(study, position, instances)| vec![study.into(), position.into(), instances.into()]),
     )
     .await?;
     put(
@@ -111,7 +116,8 @@ async fn make_ingredients(conn: &mut Conn) -> Result<()> {
         round.instances.iter().map(|&(series, position)| vec![series.into(), position.into()]),
     )
     .await?;
-    let named = |name: String| vec![Value::from(folded(&name)), Value::from(name)].into_iter().rev().collect();
+    let named =
+        |name: String| vec![Value::from(folded(&name)), Value::from(name)].into_iter().rev().collect();
     put(conn, "family", families().into_iter().map(named)).await?;
     put(conn, "given", givens().into_iter().map(named)).await?;
     put(conn, "physician", physicians().into_iter().map(named)).await?;
@@ -207,15 +213,16 @@ fn uid(what: &str, key: &str) -> String {
 
 /// When study number `key` (from 0) of `:studies` came.
 fn received(key: &str) -> String {
-    format!("(TIMESTAMP('2014-01-01 06:00:00') + INTERVAL FLOOR({key} * {} / :studies) SECOND)", DAYS * 86_400)
+    format!("(TIMESTAMP('2014-01-01 06:00:00') + INTERVAL ({key} * {} DIV :studies) SECOND)", DAYS * 86_400)
 }
 
 // What is known of patient number `p`. Common names are common: the square of a random number is mostly small.
-const FAMILY: &str = "FLOOR(POW(CRC32(CONCAT('f', p)) / 4294967296, 2) * 2000)";
-const GIVEN: &str = "FLOOR(CRC32(CONCAT('g', p)) MOD 500)";
+// Whole numbers all the way: a quotient has four decimals on one server and more on another.
+const FAMILY: &str =
+    "(CRC32(CONCAT('f', p)) DIV 65536) * (CRC32(CONCAT('f', p)) DIV 65536) * 2000 DIV 4294967296";
+const GIVEN: &str = "CRC32(CONCAT('g', p)) MOD 500";
 const PATIENT_ID: &str = "CONCAT('P', LPAD(p * 48271 MOD 2147483647, 10, '0'))";
-const BIRTH_DATE: &str =
-    "IF(CRC32(CONCAT('b', p)) MOD 97 = 0, NULL, DATE('1930-01-01') + INTERVAL (CRC32(CONCAT('b', p)) MOD 32000) DAY)";
+const BIRTH_DATE: &str = "IF(CRC32(CONCAT('b', p)) MOD 97 = 0, NULL, DATE('1930-01-01') + INTERVAL (CRC32(CONCAT('b', p)) MOD 32000) DAY)";
 const SEX: &str = "ELT(CRC32(CONCAT('s', p)) MOD 21 DIV 10 + 1, 'F', 'M', '')";
 
 fn patient_rows() -> String {
@@ -228,7 +235,7 @@ fn patient_rows() -> String {
            JOIN family ON family.i = {FAMILY}
            JOIN given ON given.i = {GIVEN}
           ORDER BY p",
-        received = received(&format!("FLOOR(p * {STUDIES} / {PATIENTS})")),
+        received = received(&format!("(p * {STUDIES} DIV {PATIENTS})")),
     )
 }
 
@@ -263,7 +270,7 @@ fn study_rows() -> String {
                 IF(series > 1, exam.both_classes, exam.first_class),
                 series, instances, instances * 526000, received, received + INTERVAL 5 MINUTE
            FROM (SELECT i, series, instances, :round * {STUDIES} + i AS n,
-                        FLOOR(CRC32(CONCAT('patient', :round * {STUDIES} + i)) / 4294967296 * {PATIENTS} * (:round + 1)) AS p,
+                        CRC32(CONCAT('patient', :round * {STUDIES} + i)) * {PATIENTS} * (:round + 1) DIV 4294967296 AS p,
                         {received} AS received
                    FROM of_study WHERE i < :rest ORDER BY i LIMIT {STUDIES}) AS made
            JOIN family ON family.i = {FAMILY}
@@ -345,8 +352,26 @@ fn instance_rows() -> String {
 /// 2,000 family names, some with umlauts.
 fn families() -> Vec<String> {
     const BEGINNINGS: [&str; 20] = [
-        "Al", "Bau", "Ber", "Dör", "Eng", "Fal", "Gr\u{fc}n", "Hof", "J\u{e4}", "Kr\u{fc}", "Lan", "Mül", "Neu",
-        "Ost", "Pfei", "Rei", "Sch\u{f6}", "Stein", "Vo", "Wei",
+        "Al",
+        "Bau",
+        "Ber",
+        "Dör",
+        "Eng",
+        "Fal",
+        "Gr\u{fc}n",
+        "Hof",
+        "J\u{e4}",
+        "Kr\u{fc}",
+        "Lan",
+        "Mül",
+        "Neu",
+        "Ost",
+        "Pfei",
+        "Rei",
+        "Sch\u{f6}",
+        "Stein",
+        "Vo",
+        "Wei",
     ];
     const MIDDLES: [&str; 10] = ["", "de", "ber", "ge", "len", "mer", "ne", "ri", "sel", "ter"];
     const ENDINGS: [&str; 10] =
@@ -396,10 +421,46 @@ fn folded(name: &str) -> String {
 }
 
 const PARTS: [&str; 40] = [
-    "Abdomen", "Ankle", "Aorta", "Bladder", "Brain", "Breast", "Cervical spine", "Chest", "Clavicle", "Elbow",
-    "Face", "Femur", "Finger", "Foot", "Forearm", "Hand", "Head", "Heart", "Hip", "Humerus", "Kidney", "Knee",
-    "Larynx", "Liver", "Lumbar spine", "Mandible", "Neck", "Orbit", "Pancreas", "Pelvis", "Prostate", "Ribs",
-    "Shoulder", "Sinuses", "Spleen", "Thoracic spine", "Thorax", "Thyroid", "Tibia", "Wrist",
+    "Abdomen",
+    "Ankle",
+    "Aorta",
+    "Bladder",
+    "Brain",
+    "Breast",
+    "Cervical spine",
+    "Chest",
+    "Clavicle",
+    "Elbow",
+    "Face",
+    "Femur",
+    "Finger",
+    "Foot",
+    "Forearm",
+    "Hand",
+    "Head",
+    "Heart",
+    "Hip",
+    "Humerus",
+    "Kidney",
+    "Knee",
+    "Larynx",
+    "Liver",
+    "Lumbar spine",
+    "Mandible",
+    "Neck",
+    "Orbit",
+    "Pancreas",
+    "Pelvis",
+    "Prostate",
+    "Ribs",
+    "Shoulder",
+    "Sinuses",
+    "Spleen",
+    "Thoracic spine",
+    "Thorax",
+    "Thyroid",
+    "Tibia",
+    "Wrist",
 ];
 
 const CT: &str = "1.2.840.10008.5.1.4.1.1.2";

@@ -114,10 +114,10 @@ impl Sent {
     /// One of each kind that was sent by the connections to this database which are still open.
     async fn to(mut self, database: &str) -> Vec<String> {
         statement(&self.administrator, "SET GLOBAL general_log = 0").await;
-        let sent: Vec<String> = self
+        let sent: Vec<Vec<u8>> = self
             .conn
             .exec(
-                "SELECT DISTINCT CONVERT(argument USING utf8mb4)
+                "SELECT DISTINCT CAST(argument AS BINARY)
                    FROM mysql.general_log
                   WHERE command_type IN ('Execute', 'Query')
                     AND thread_id IN (SELECT id FROM information_schema.processlist WHERE db = ?)",
@@ -126,7 +126,8 @@ impl Sent {
             .await
             .expect("a log");
         statement(&self.administrator, "TRUNCATE TABLE mysql.general_log").await;
-        let plain = sent.iter().map(|sent| sent.split_whitespace().collect::<Vec<_>>().join(" "));
+        let sent = sent.iter().map(|sent| String::from_utf8_lossy(sent));
+        let plain = sent.map(|sent| sent.split_whitespace().collect::<Vec<_>>().join(" "));
         let is_explained = |sent: &String| sent.starts_with("SELECT") || sent.starts_with("UPDATE");
         plain
             .filter(is_explained)
