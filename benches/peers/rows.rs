@@ -474,34 +474,55 @@ const NM: &str = "1.2.840.10008.5.1.4.1.1.20";
 const PT: &str = "1.2.840.10008.5.1.4.1.1.128";
 const SR: &str = "1.2.840.10008.5.1.4.1.1.88.11";
 
-/// A hundred slots: how often, what it is called, the modality of its series and that of its second one.
+/// What a study may be.
+struct Exam {
+    /// In how many of a hundred studies.
+    percent: usize,
+    label: &'static str,
+    /// Modality and SOP class of its series.
+    first: (&'static str, &'static str),
+    /// And of its second one.
+    second: (&'static str, &'static str),
+}
+
+const fn exam(
+    percent: usize,
+    label: &'static str,
+    first: (&'static str, &'static str),
+    second: (&'static str, &'static str),
+) -> Exam {
+    Exam { percent, label, first, second }
+}
+
+const EXAMS: [Exam; 16] = [
+    exam(14, "CT", ("CT", CT), ("CT", CT)),
+    exam(8, "CT with report", ("CT", CT), ("SR", SR)),
+    exam(14, "MR", ("MR", MR), ("MR", MR)),
+    exam(4, "MR with report", ("MR", MR), ("SR", SR)),
+    exam(12, "US", ("US", US), ("US", US)),
+    exam(4, "US with report", ("US", US), ("SR", SR)),
+    exam(10, "X-ray", ("CR", CR), ("CR", CR)),
+    exam(12, "Digital X-ray", ("DX", DX), ("DX", DX)),
+    exam(6, "Mammography", ("MG", MG), ("MG", MG)),
+    exam(2, "Mammography and ultrasound", ("MG", MG), ("US", US)),
+    exam(3, "Angiography", ("XA", XA), ("XA", XA)),
+    exam(1, "Angiography and CT", ("XA", XA), ("CT", CT)),
+    exam(3, "Scintigraphy", ("NM", NM), ("NM", NM)),
+    exam(1, "SPECT", ("NM", NM), ("CT", CT)),
+    exam(5, "PET", ("PT", PT), ("CT", CT)),
+    exam(1, "Report", ("SR", SR), ("SR", SR)),
+];
+
+/// A row for each of a hundred studies.
 fn exams() -> Vec<Vec<Value>> {
-    const EXAMS: [(usize, &str, (&str, &str), (&str, &str)); 16] = [
-        (14, "CT", ("CT", CT), ("CT", CT)),
-        (8, "CT with report", ("CT", CT), ("SR", SR)),
-        (14, "MR", ("MR", MR), ("MR", MR)),
-        (4, "MR with report", ("MR", MR), ("SR", SR)),
-        (12, "US", ("US", US), ("US", US)),
-        (4, "US with report", ("US", US), ("SR", SR)),
-        (10, "X-ray", ("CR", CR), ("CR", CR)),
-        (12, "Digital X-ray", ("DX", DX), ("DX", DX)),
-        (6, "Mammography", ("MG", MG), ("MG", MG)),
-        (2, "Mammography and ultrasound", ("MG", MG), ("US", US)),
-        (3, "Angiography", ("XA", XA), ("XA", XA)),
-        (1, "Angiography and CT", ("XA", XA), ("CT", CT)),
-        (3, "Scintigraphy", ("NM", NM), ("NM", NM)),
-        (1, "SPECT", ("NM", NM), ("CT", CT)),
-        (5, "PET", ("PT", PT), ("CT", CT)),
-        (1, "Report", ("SR", SR), ("SR", SR)),
-    ];
     let both = |first: &str, second: &str| {
         let mut both = [first, second];
         both.sort_unstable();
         if first == second { first.to_owned() } else { both.join(",") }
     };
-    let slots = EXAMS.iter().flat_map(|&(slots, label, first, second)| {
+    let rows = EXAMS.iter().flat_map(|Exam { percent, label, first, second }| {
         let row: Vec<Value> = vec![
-            label.into(),
+            (*label).into(),
             first.0.into(),
             second.0.into(),
             both(first.0, second.0).into(),
@@ -509,7 +530,7 @@ fn exams() -> Vec<Vec<Value>> {
             second.1.into(),
             both(first.1, second.1).into(),
         ];
-        vec![row; slots]
+        vec![row; *percent]
     });
-    slots.collect()
+    rows.collect()
 }

@@ -26,8 +26,10 @@ use crate::dicom::query::{Direction, Query, SortKey};
 const STEP: u64 = 1024;
 /// Smaller archives are read the plain way.
 const LARGE: u64 = 20_000;
-/// A chain serves for lists that are at most this many study numbers newer or older than itself.
+/// A chain serves for pages of lists that are at most this many study numbers newer or older than itself.
 const REACH: u64 = 5000;
+/// And for their totals at most this many: counting what came since is all that those cost.
+const REACH_OF_TOTALS: u64 = 10 * REACH;
 /// A chain that is this many study numbers behind is made again.
 const BEHIND: u64 = 2000;
 /// A chain that is this old is made again when it is used: rows may have been changed by hand.
@@ -69,7 +71,9 @@ impl Waypoints {
     pub async fn total(&self, conn: &mut Conn, as_of: u64) -> mysql_async::Result<Option<u64>> {
         let chains: Vec<Arc<Chain>> = self.lock().chains.values().cloned().collect();
         match chains.iter().min_by_key(|chain| chain.as_of.abs_diff(as_of)) {
-            Some(chain) if chain.reaches(as_of) => Ok(Some(chain.total(conn, as_of).await?)),
+            Some(chain) if chain.is_within(REACH_OF_TOTALS, as_of) => {
+                Ok(Some(chain.total(conn, as_of).await?))
+            }
             _ => Ok(None),
         }
     }
@@ -84,7 +88,7 @@ impl Waypoints {
     ) -> mysql_async::Result<Option<Vec<Study>>> {
         let (by, Some(as_of)) = (query.sort.by, query.page.as_of) else { return Ok(None) };
         let (offset, chain) = (query.page.offset(), self.lock().chains.get(&by).cloned());
-        let Some(chain) = chain.filter(|chain| offset > STEP && chain.reaches(as_of)) else {
+        let Some(chain) = chain.filter(|chain| offset > STEP && chain.is_within(REACH, as_of)) else {
             return Ok(None);
         };
         let size = query.page.size.min(total.saturating_sub(offset));
@@ -183,8 +187,8 @@ async fn survey(inner: &Weak<Mutex<State>>, conn: &mut Conn, by: SortKey) -> mys
 }
 
 impl Chain {
-    fn reaches(&self, as_of: u64) -> bool {
-        self.as_of.abs_diff(as_of) <= REACH
+    fn is_within(&self, reach: u64, as_of: u64) -> bool {
+        self.as_of.abs_diff(as_of) <= reach
     }
 
     /// Whether it should be made again, without the server doing little else where that takes long.

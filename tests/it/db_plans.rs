@@ -253,7 +253,7 @@ async fn every_statement_that_the_archive_costs_names_its_index() {
             *seen = true;
             let is_as_expected =
                 |step: &&Step| step.index.as_deref() == Some(index) && step.access.starts_with(access);
-            if !of_table.iter().any(|step| is_as_expected(step)) {
+            if !of_table.iter().any(is_as_expected) {
                 wrong.push(format!("not {access} of {index}: {of_table:?}\n  {words} in {sent}"));
             }
         }

@@ -44,7 +44,13 @@ pub async fn matching_keys(conn: &mut impl Queryable, query: &Query, limit: u64)
 }
 
 /// `size` of the studies with these numbers in this order, from number `offset` on, which is counted from 0.
-pub async fn of_keys(conn: &mut impl Queryable, keys: &[u64], sort: Sort, offset: u64, size: u64) -> Result<Vec<Study>> {
+pub async fn of_keys(
+    conn: &mut impl Queryable,
+    keys: &[u64],
+    sort: Sort,
+    offset: u64,
+    size: u64,
+) -> Result<Vec<Study>> {
     // The numbers go as one value, so that the statement is the same for one and for ten thousand.
     let keys = keys.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
     let sql = format!(

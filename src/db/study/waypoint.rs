@@ -100,7 +100,13 @@ pub async fn between(conn: &mut impl Queryable, low: u64, high: u64) -> Result<u
 }
 
 /// How many of those stand before this waypoint.
-pub async fn before(conn: &mut impl Queryable, by: SortKey, waypoint: &Waypoint, low: u64, high: u64) -> Result<u64> {
+pub async fn before(
+    conn: &mut impl Queryable,
+    by: SortKey,
+    waypoint: &Waypoint,
+    low: u64,
+    high: u64,
+) -> Result<u64> {
     let reached = reached(by, Some(waypoint), high);
     let sql = format!(
         "SELECT COUNT(CASE WHEN {reached} THEN NULL ELSE 1 END)
