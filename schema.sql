@@ -79,8 +79,6 @@ CREATE TABLE study (
   KEY study_by_modality (modalities_in_study, study_key),
   KEY study_by_birth_date (patient_birth_date, study_key),
   KEY study_by_images (number_of_study_related_instances, study_key),
-  KEY study_by_received (received_at, study_key),
-  KEY study_by_changed (changed_at, study_key),
   CONSTRAINT study_of_patient FOREIGN KEY (patient_key) REFERENCES patient (patient_key)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'A study, with what a study list shows of it';
 

@@ -7,6 +7,7 @@ pub mod find;
 pub mod quarantine;
 pub mod receive;
 pub mod retrieve;
+pub mod waypoints;
 
 use std::future::Future;
 use std::io;
@@ -18,6 +19,7 @@ use tokio::runtime::Handle;
 use crate::db::{self, Pool};
 use crate::storage::Storage;
 use activity::Activity;
+use waypoints::Waypoints;
 
 /// The archive of this server. Cheap to clone; every clone is the same archive.
 #[derive(Clone)]
@@ -32,6 +34,8 @@ struct Inner {
     activity: Activity,
     committer: commit::Committer,
     headers: retrieve::Headers,
+    waypoints: Waypoints,
+    totals: find::KeptTotals,
 }
 
 /// What kept the archive from doing what was asked.
@@ -63,8 +67,11 @@ impl Archive {
     pub fn new(pool: Pool, storage: Storage, runtime: Handle) -> io::Result<Archive> {
         let activity = Activity::default();
         let committer = commit::Committer::start(pool.clone(), activity.clone())?;
-        let headers = Default::default();
-        Ok(Archive { inner: Arc::new(Inner { pool, storage, runtime, activity, committer, headers }) })
+        let waypoints = Waypoints::default();
+        waypoints.survey_all(&runtime, &pool);
+        let (headers, totals) = Default::default();
+        let inner = Inner { pool, storage, runtime, activity, committer, headers, waypoints, totals };
+        Ok(Archive { inner: Arc::new(inner) })
     }
 
     /// Who is sending now, and what has just arrived.

@@ -1,12 +1,11 @@
-//! Table `study`, reading: the study list and what is asked of one study.
+//! Table `study`, reading: what a study is to a list, and what is asked of one study. The lists are in [`list`], what
+//! makes any page of the longest one cheap in [`waypoint`].
 
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
 use mysql_async::prelude::{FromRow, Queryable};
-use mysql_async::{Conn, FromRowError, Result, Row, Value, params};
+use mysql_async::{Conn, FromRowError, Result, Row, params};
 
-use super::matching;
 use super::row::{column, parsed};
-use crate::dicom::query::Query;
 use crate::dicom::uid::StudyInstanceUid;
 
 /// A study as a list shows it.
@@ -86,6 +85,9 @@ macro_rules! columns {
     };
 }
 
+pub mod list;
+pub mod waypoint;
+
 impl FromRow for Study {
     fn from_row_opt(row: Row) -> std::result::Result<Study, FromRowError> {
         Ok(Study {
@@ -113,33 +115,6 @@ impl FromRow for Study {
             changed_at: column(&row, "changed_at")?,
         })
     }
-}
-
-/// How many studies match, and the newest of them by our own number; 0 where none does.
-pub async fn count(conn: &mut Conn, query: &Query) -> Result<(u64, u64)> {
-    let conditions = matching::conditions(query);
-    let sql = format!(
-        "SELECT COUNT(*), COALESCE(MAX(study.study_key), 0)
-           FROM study
-          WHERE {}",
-        conditions.sql()
-    );
-    let counted: Option<(u64, u64)> = conn.exec_first(sql, conditions.params()).await?;
-    Ok(counted.unwrap_or((0, 0)))
-}
-
-/// One page of the studies that match, in the query's order.
-pub async fn find(conn: &mut Conn, query: &Query) -> Result<Vec<Study>> {
-    let conditions = matching::conditions(query);
-    let sql = format!(
-        concat!("SELECT ", columns!(), " FROM study WHERE {} ORDER BY {} LIMIT ? OFFSET ?"),
-        conditions.sql(),
-        matching::order(query.sort),
-    );
-    let offset = query.page.number.saturating_sub(1).saturating_mul(query.page.size);
-    let mut params = conditions.params();
-    params.extend([Value::from(query.page.size), Value::from(offset)]);
-    conn.exec(sql, params).await
 }
 
 /// The study with this UID, if we hold it.

@@ -126,7 +126,7 @@ pub struct Sort {
 }
 
 /// What can be sorted by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SortKey {
     /// Patient's name, folded.
     PatientName,
@@ -144,6 +144,20 @@ pub enum SortKey {
     AccessionNumber,
     /// Number of study related instances.
     Instances,
+}
+
+impl SortKey {
+    /// Every one of them, the order that is asked for most first.
+    pub const ALL: [SortKey; 8] = [
+        SortKey::StudyDate,
+        SortKey::PatientName,
+        SortKey::PatientBirthDate,
+        SortKey::Modality,
+        SortKey::StudyDescription,
+        SortKey::ReferringPhysicianName,
+        SortKey::AccessionNumber,
+        SortKey::Instances,
+    ];
 }
 
 /// Which way.
@@ -165,6 +179,20 @@ pub struct Page {
     /// The newest study that page 1 counted, by our own number: what arrives while a person turns pages does not
     /// push studies from one page to the next.
     pub as_of: Option<u64>,
+}
+
+impl Query {
+    /// Whether every study matches, because nothing is asked of it.
+    pub fn matches_everything(&self) -> bool {
+        self.words.is_empty() && self.keys.iter().all(|key| key.matching == Matching::Universal)
+    }
+}
+
+impl Page {
+    /// Matches on the pages before this one.
+    pub fn offset(&self) -> u64 {
+        self.number.saturating_sub(1).saturating_mul(self.size)
+    }
 }
 
 impl Attribute {

@@ -10,7 +10,7 @@ use super::filters::{COLUMNS, Filters, Period};
 use super::page::{self, Layout};
 use super::text::{self, Person};
 use super::{App, events};
-use crate::archive::find::{Found, StudyDetails};
+use crate::archive::find::{Found, Matches, StudyDetails};
 use crate::db::instance::Document;
 use crate::db::patient::Patient;
 use crate::db::series::Series;
@@ -105,7 +105,7 @@ struct ListPage {
     modalities: Vec<Choice>,
     headings: Vec<Heading>,
     studies: Vec<StudyRow>,
-    /// `1 to 25 of 4,034`
+    /// `1 to 25 of 4,034`, or `of more than 10,000`
     position: String,
     newer: Option<String>,
     older: Option<String>,
@@ -136,7 +136,7 @@ pub async fn list(
 
 fn list_page(layout: Layout, filters: Filters, found: &Found, receiving: String, host: String) -> ListPage {
     let turned = |page| filters.turned_to(page, found.page.as_of).address();
-    let (number, size) = (found.page.number, found.page.size);
+    let number = found.page.number;
     ListPage {
         periods: periods(&filters),
         modalities: modality_choices(&filters, &found.modalities),
@@ -144,8 +144,8 @@ fn list_page(layout: Layout, filters: Filters, found: &Found, receiving: String,
         studies: found.studies.iter().map(StudyRow::of).collect(),
         position: position(found),
         newer: (number > 1).then(|| turned(number - 1)),
-        older: (number.saturating_mul(size) < found.total).then(|| turned(number + 1)),
-        is_empty_archive: found.total == 0 && found.modalities.is_empty() && !filters.is_narrowed(),
+        older: found.more_follow.then(|| turned(number.saturating_add(1))),
+        is_empty_archive: found.studies.is_empty() && found.modalities.is_empty() && !filters.is_narrowed(),
         offers: offers(&filters),
         receiving,
         host,
@@ -164,13 +164,16 @@ fn host(request: &HttpRequest) -> String {
 }
 
 fn position(found: &Found) -> String {
-    let before = found.page.number.saturating_sub(1).saturating_mul(found.page.size);
+    let before = found.page.offset();
     let shown = u64::try_from(found.studies.len()).unwrap_or(u64::MAX);
     let (first, last) = (before.saturating_add(1), before.saturating_add(shown));
-    let total = text::thousands(found.total);
+    let total = match found.matches {
+        Matches::Exactly(total) => text::thousands(total),
+        Matches::MoreThan(counted) => format!("more than {}", text::thousands(counted)),
+    };
     match shown {
         0 => String::new(),
-        1 if found.total == 1 => "1 study".to_owned(),
+        1 if found.matches == Matches::Exactly(1) => "1 study".to_owned(),
         _ => format!("{} to {} of {total}", text::thousands(first), text::thousands(last)),
     }
 }

@@ -6,8 +6,10 @@ mod archive_identity;
 mod cli;
 mod codec_worker;
 mod db_connect;
+mod db_plans;
 mod db_queries;
 mod db_schema;
+mod db_size;
 mod dimse_hostile;
 mod dimse_scu;
 mod dimse_store;
@@ -25,3 +27,6 @@ mod web_peer;
 mod web_picture;
 mod web_study;
 mod web_viewer;
+
+#[path = "../../benches/peers/rows.rs"]
+mod rows;
