@@ -1,5 +1,7 @@
 //! What a decoder hands to the renderer.
 
+use std::ops::Range;
+
 use super::Photometric;
 
 /// The samples of one frame in reading order, the samples of a pixel beside each other.
@@ -34,6 +36,20 @@ impl Samples {
             Self::I32(samples) => samples.len(),
             Self::F32(samples) => samples.len(),
             Self::F64(samples) => samples.len(),
+        }
+    }
+
+    /// Puts samples of the same kind behind these; of another kind, nothing.
+    pub fn append(&mut self, more: Self) {
+        match (self, more) {
+            (Self::U8(samples), Self::U8(mut more)) => samples.append(&mut more),
+            (Self::U16(samples), Self::U16(mut more)) => samples.append(&mut more),
+            (Self::I16(samples), Self::I16(mut more)) => samples.append(&mut more),
+            (Self::U32(samples), Self::U32(mut more)) => samples.append(&mut more),
+            (Self::I32(samples), Self::I32(mut more)) => samples.append(&mut more),
+            (Self::F32(samples), Self::F32(mut more)) => samples.append(&mut more),
+            (Self::F64(samples), Self::F64(mut more)) => samples.append(&mut more),
+            (_, _) => {}
         }
     }
 
@@ -76,6 +92,27 @@ pub struct Decoded {
 }
 
 impl Decoded {
+    /// These rows alone; fewer, or none, where the frame ends before them.
+    pub fn band(&self, rows: Range<u32>) -> Self {
+        fn part<T: Copy>(samples: &[T], row: u64, rows: &Range<u32>) -> Vec<T> {
+            let end = u64::try_from(samples.len()).unwrap_or(u64::MAX);
+            let at = |number: u32| usize::try_from((row * u64::from(number)).min(end)).unwrap_or(usize::MAX);
+            samples.get(at(rows.start)..at(rows.end)).unwrap_or_default().to_vec()
+        }
+        let row = u64::from(self.columns) * u64::from(self.samples_per_pixel);
+        let samples = match &self.samples {
+            Samples::U8(samples) => Samples::U8(part(samples, row, &rows)),
+            Samples::U16(samples) => Samples::U16(part(samples, row, &rows)),
+            Samples::I16(samples) => Samples::I16(part(samples, row, &rows)),
+            Samples::U32(samples) => Samples::U32(part(samples, row, &rows)),
+            Samples::I32(samples) => Samples::I32(part(samples, row, &rows)),
+            Samples::F32(samples) => Samples::F32(part(samples, row, &rows)),
+            Samples::F64(samples) => Samples::F64(part(samples, row, &rows)),
+        };
+        let unused_bits = self.unused_bits.as_ref().map(|words| part(words, row, &rows));
+        Self { rows: rows.end.min(self.rows).saturating_sub(rows.start), samples, unused_bits, ..*self }
+    }
+
     /// Bytes of memory the frame takes, for caches with a byte bound.
     pub fn bytes(&self) -> usize {
         let words = self.unused_bits.as_ref().map_or(0, |words| words.len().saturating_mul(2));
