@@ -178,10 +178,9 @@ impl Archive {
     ) -> Result<Option<(Holding, String)>, Error> {
         let (uid, study) = (uid.clone(), study.cloned());
         let find = move |mut conn| async move {
-            let Some((key, changed)) = frame::series_key(&mut conn, &uid, study.as_ref()).await? else {
-                return Ok(None);
-            };
-            Ok(frame::middle(&mut conn, key).await?.map(|row| (row, changed)))
+            let series = frame::series_to_stand_for(&mut conn, &uid, study.as_ref()).await?;
+            let Some((key, changed, images)) = series else { return Ok(None) };
+            Ok(frame::middle(&mut conn, key, images).await?.map(|row| (row, changed)))
         };
         standing_for(self.with_connection(find).await?)
     }
@@ -193,7 +192,7 @@ impl Archive {
             let Some(study) = frame::study(&mut conn, &uid).await? else { return Ok(None) };
             let series = frame::series_of_study(&mut conn, study.study_key).await?;
             let Some(telling) = most_telling(&series) else { return Ok(None) };
-            let row = frame::middle(&mut conn, telling.series_key).await?;
+            let row = frame::middle(&mut conn, telling.series_key, telling.images).await?;
             Ok(row.map(|row| (row, telling.changed.clone())))
         };
         standing_for(self.with_connection(find).await?)

@@ -247,16 +247,20 @@ pub async fn series_of_study(
     .await
 }
 
-/// Where a series is: the keys of its study and its own. A Series Instance UID that two studies share belongs,
-/// without the study, to the first.
-pub async fn series_key(
+/// What the thumbnail of a series needs: its key, when it last changed, and how many of its instances are images. A
+/// Series Instance UID that two studies share belongs, without the study, to the first.
+pub async fn series_to_stand_for(
     conn: &mut impl Queryable,
     uid: &SeriesInstanceUid,
     study: Option<&StudyInstanceUid>,
-) -> mysql_async::Result<Option<(u64, String)>> {
+) -> mysql_async::Result<Option<(u64, String, u64)>> {
     conn.exec_first(
         "SELECT series.series_key,
-                DATE_FORMAT(series.changed_at, '%Y%m%d%H%i%s%f')
+                DATE_FORMAT(series.changed_at, '%Y%m%d%H%i%s%f'),
+                (SELECT COUNT(*)
+                   FROM instance
+                  WHERE instance.series_key = series.series_key
+                    AND instance.number_of_frames > 0)
            FROM series
            JOIN study ON study.study_key = series.study_key
           WHERE series.series_instance_uid = :uid
@@ -290,18 +294,13 @@ pub async fn stack(conn: &mut impl Queryable, series_key: u64) -> mysql_async::R
     .await
 }
 
-/// The instance in the middle of a series: of its images, or of everything where it has none.
-pub async fn middle(conn: &mut impl Queryable, series_key: u64) -> mysql_async::Result<Option<StoredRow>> {
-    let images: Option<u64> = conn
-        .exec_first(
-            "SELECT COUNT(*)
-               FROM instance
-              WHERE series_key = :series_key
-                AND number_of_frames > 0",
-            params! { "series_key" => series_key },
-        )
-        .await?;
-    let images = images.unwrap_or(0);
+/// The instance in the middle of a series of so many images: of those, or of everything where there are none.
+pub async fn middle(
+    conn: &mut impl Queryable,
+    series_key: u64,
+    images: u64,
+) -> mysql_async::Result<Option<StoredRow>> {
+    // Only what decides the order is sorted; the rest of the row is read once.
     conn.exec_first(
         "SELECT instance.instance_key AS holding_key,
                 study.study_instance_uid,
@@ -316,16 +315,18 @@ pub async fn middle(conn: &mut impl Queryable, series_key: u64) -> mysql_async::
                 instance.data_set_sha256,
                 instance.pixel_data_offset,
                 instance.pixel_data_length
-           FROM instance
+           FROM (SELECT instance_key
+                   FROM instance
+                  WHERE series_key = :series_key
+                    AND (number_of_frames > 0 OR :no_images)
+                  ORDER BY instance_number IS NULL,
+                           instance_number,
+                           slice_position,
+                           sop_instance_uid
+                  LIMIT 1 OFFSET :middle) AS middle
+           JOIN instance ON instance.instance_key = middle.instance_key
            JOIN series ON series.series_key = instance.series_key
-           JOIN study ON study.study_key = series.study_key
-          WHERE instance.series_key = :series_key
-            AND (instance.number_of_frames > 0 OR :no_images)
-          ORDER BY instance.instance_number IS NULL,
-                   instance.instance_number,
-                   instance.slice_position,
-                   instance.sop_instance_uid
-          LIMIT 1 OFFSET :middle",
+           JOIN study ON study.study_key = series.study_key",
         params! { "series_key" => series_key, "no_images" => images == 0, "middle" => images / 2 },
     )
     .await

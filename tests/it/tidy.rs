@@ -266,6 +266,8 @@ fn the_standard_and_the_pixels_know_no_runtime_no_database_and_no_files() {
             EVERYWHERE.iter().filter(|_| ["dicom", "codec", "render"].contains(&module.as_str()));
         // The codecs that may crash run in processes of their own, so `codec` starts some.
         let pure = PURE.iter().filter(|_| ["dicom", "render"].contains(&module.as_str()));
+        // Parts of one picture are drawn side by side, which its bytes do not show.
+        let pure = pure.filter(|name| **name != "std::thread" || source.path != "src/render/parallel.rs");
         let wrong = everywhere.chain(pure).flat_map(|name| {
             let before_tests = source.naming(name).filter(|line| *line < source.tests_begin);
             before_tests.map(|line| format!("{}:{line}: {name}", source.path)).collect::<Vec<_>>()
