@@ -41,7 +41,7 @@ fn pictures(criterion: &mut Criterion) {
         let view = View { window, width: side, height: side, ..View::default() };
         group.throughput(Throughput::Elements(u64::from(rows) * u64::from(columns)));
         group.bench_function(name, |bencher| {
-            let read = |rows: Range<u32>| Ok::<_, render::Error>(decoded.band(rows));
+            let read = |rows: Range<u32>, step| Ok::<_, render::Error>(decoded.band(rows, step));
             let frame = Frame { rows, columns, read: &read };
             bencher.iter(|| render::png(black_box(&frame), &attributes, 0, &view));
         });

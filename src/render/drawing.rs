@@ -38,7 +38,7 @@ impl<'a, E: From<Error> + Send> Drawing<'a, E> {
         let target = geometry::target(frame.rows, frame.columns, aspect, view.width, view.height);
         let grid = Grid::for_target(frame.rows, frame.columns, target);
         // The first row shows what kind of samples there are.
-        let sample = frame.read(0..1)?;
+        let sample = frame.read(0..1, 1)?;
         let ink = match sample.photometric {
             Photometric::Monochrome1 | Photometric::Monochrome2 => {
                 let mut grey = Grey::new(&sample, attributes, frame0, view);
@@ -59,7 +59,7 @@ impl<'a, E: From<Error> + Send> Drawing<'a, E> {
         };
         let planes = if view.overlays && overlay::any(attributes) {
             // Bits above the samples are taken from all of them.
-            let whole = if sample.unused_bits.is_some() { Some(frame.read(0..frame.rows)?) } else { None };
+            let whole = if sample.unused_bits.is_some() { Some(frame.read(0..frame.rows, 1)?) } else { None };
             let bits = whole.as_ref().and_then(|whole| whole.unused_bits.as_deref());
             overlay::planes(attributes, frame.columns, bits, frame0)
         } else {
@@ -121,18 +121,13 @@ fn parts<E>(frame: &Frame<'_, E>, grid: &Grid) -> Vec<Range<u32>> {
 impl<E: From<Error>> Frame<'_, E> {
     /// The rows of the frame that these rows of a grid need, one behind the other.
     fn picked(&self, grid: &Grid, rows: Range<u32>) -> Result<Decoded, E> {
-        let mut reads = grid.reads(rows);
-        let mut band = self.read(reads.next().unwrap_or_default())?;
-        for rows in reads {
-            band.samples.append(self.read(rows)?.samples);
-        }
-        Ok(band)
+        self.read(grid.frame_rows(&rows), grid.step())
     }
 
-    /// Rows of the frame, and no others.
-    fn read(&self, rows: Range<u32>) -> Result<Decoded, E> {
-        let count = u64::from(rows.end.saturating_sub(rows.start));
-        let band = (self.read)(rows)?;
+    /// Every `step`-th of these rows of the frame, and no others.
+    fn read(&self, rows: Range<u32>, step: usize) -> Result<Decoded, E> {
+        let count = u64::try_from(rows.len().div_ceil(step)).unwrap_or(u64::MAX);
+        let band = (self.read)(rows, step)?;
         let expected = count * u64::from(self.columns) * u64::from(band.samples_per_pixel);
         let found = u64::try_from(band.samples.len()).unwrap_or(u64::MAX);
         if expected != found || expected == 0 {

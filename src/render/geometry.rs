@@ -84,7 +84,7 @@ impl Grid {
         Self { rows, columns, step, picked_columns: columns.div_ceil(step), picked_rows }
     }
 
-    /// The samples of the grid, one a pixel, of rows that were [`read`](Self::reads) for it.
+    /// The samples of the grid, one a pixel, of every [`step`](Self::step)-th row.
     pub fn pick<'a, T: Copy>(&self, samples: &'a [T]) -> std::borrow::Cow<'a, [T]> {
         if self.step == 1 {
             return samples.into();
@@ -126,17 +126,15 @@ impl Grid {
         (small(self.picked_columns), small(self.picked_rows))
     }
 
-    /// The rows of the frame that these rows of the grid stand for.
+    /// Every how many rows and columns of the frame one is taken.
+    pub fn step(&self) -> usize {
+        self.step
+    }
+
+    /// The rows of the frame that these rows of the grid stand for; every [`step`](Self::step)-th is drawn.
     pub fn frame_rows(&self, rows: &Range<u32>) -> Range<u32> {
         let step = u32::try_from(self.step).unwrap_or(u32::MAX);
         rows.start.saturating_mul(step)..rows.end.saturating_mul(step).min(self.rows)
-    }
-
-    /// The rows of the frame to read for these rows of the grid: all at once, or one of `step` each.
-    pub fn reads(&self, rows: Range<u32>) -> impl Iterator<Item = Range<u32>> + use<> {
-        let (step, all) = (u32::try_from(self.step).unwrap_or(u32::MAX), self.frame_rows(&rows));
-        let (once, each) = if step == 1 { (Some(all), 0..0) } else { (None, all) };
-        once.into_iter().chain(each.step_by(self.step).map(|row| row..row + 1))
     }
 
     /// Which pixel of these rows of the grid shows a row and column of the frame.
@@ -198,14 +196,13 @@ mod tests {
     #[test]
     fn a_small_picture_of_a_large_frame_takes_every_nth_sample() {
         let grid = Grid::for_target(12, 12, (1, 1));
-        let rows = grid.reads(0..3).flatten();
+        let rows = grid.frame_rows(&(0..3)).step_by(grid.step());
         let samples: Vec<u32> = rows.flat_map(|row| row * 12..row * 12 + 12).collect();
         assert_eq!(grid.pick(&samples).as_ref(), [0, 4, 8, 48, 52, 56, 96, 100, 104]);
         assert_eq!(grid.position(5, 11, &(0..3)), Some(5));
         assert_eq!(grid.position(5, 11, &(1..3)), Some(2));
         assert_eq!(grid.position(5, 11, &(2..3)), None);
         assert_eq!(grid.position(-1, 0, &(0..3)), None);
-        assert_eq!(grid.reads(1..3).collect::<Vec<_>>(), [4..5, 8..9]);
         assert_eq!(grid.frame_rows(&(2..3)), 8..12);
     }
 }

@@ -124,8 +124,8 @@ pub struct Frame<'a, E> {
     pub rows: u32,
     /// Columns (0028,0011).
     pub columns: u32,
-    /// The samples of a range of rows.
-    pub read: &'a (dyn Fn(Range<u32>) -> Result<Decoded, E> + Sync),
+    /// The samples of every n-th row of a range.
+    pub read: &'a (dyn Fn(Range<u32>, usize) -> Result<Decoded, E> + Sync),
 }
 
 /// Draws frame `frame0` (from 0) with the instance's attributes as a PNG file.
@@ -155,7 +155,7 @@ mod tests {
         frame0: usize,
         view: &View,
     ) -> Result<Picture, Error> {
-        let read = |rows: Range<u32>| Ok::<_, Error>(decoded.band(rows));
+        let read = |rows: Range<u32>, step| Ok::<_, Error>(decoded.band(rows, step));
         let frame = Frame { rows: decoded.rows, columns: decoded.columns, read: &read };
         Drawing::new(&frame, attributes, frame0, view)?.picture()
     }

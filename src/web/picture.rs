@@ -39,7 +39,7 @@ const THUMBNAIL: u32 = 160;
 /// Side of the tile in a picture's place.
 const TILE: u32 = 320;
 /// Bytes of a picture that are sent at once.
-const PIECE: usize = 64 << 10;
+const PIECE: usize = 256 << 10;
 /// Why there is no picture, for scripts and for people who look.
 const PROBLEM: HeaderName = HeaderName::from_static("picture-problem");
 

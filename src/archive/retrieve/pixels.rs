@@ -27,6 +27,9 @@ pub enum Frame {
     Encapsulated(usize),
 }
 
+/// Rows that begin farther apart than this, bytes, are read one by one.
+const FAR_APART: usize = 16 << 10;
+
 /// A stretch of native pixels in an open file, read piece by piece.
 #[derive(Debug)]
 pub struct NativePixels {
@@ -36,12 +39,32 @@ pub struct NativePixels {
 }
 
 impl NativePixels {
-    /// `length` bytes from `offset` on, counted from the start of the stretch. Blocks.
-    pub fn read(&self, offset: u64, length: u64) -> Result<Vec<u8>, Error> {
-        let end = offset.checked_add(length).filter(|end| *end <= self.length);
-        let bytes = end.and_then(|_| usize::try_from(length).ok()).ok_or(io::ErrorKind::UnexpectedEof);
-        let mut bytes = vec![0; bytes.map_err(io::Error::from)?];
-        self.file.read_exact_at(&mut bytes, self.start.saturating_add(offset))?;
+    /// `count` rows of so many bytes, of which every `step`-th is wanted, from `offset` on; counted from the start of
+    /// the stretch. Blocks.
+    pub fn read_every(&self, offset: u64, row: u64, step: usize, count: usize) -> Result<Vec<u8>, Error> {
+        let cut = || io::Error::from(io::ErrorKind::UnexpectedEof);
+        let small = |bytes: u64| usize::try_from(bytes).map_err(|_| cut());
+        let (row_bytes, last) = (small(row)?, count.saturating_sub(1).saturating_mul(step));
+        let distance = row_bytes.saturating_mul(step);
+        let all = last.saturating_mul(row_bytes).saturating_add(row_bytes);
+        let end = offset.saturating_add(u64::try_from(all).unwrap_or(u64::MAX));
+        if end > self.length || count == 0 || row_bytes == 0 {
+            return Err(cut().into());
+        }
+        let start = self.start.saturating_add(offset);
+        if step > 1 && distance > FAR_APART {
+            let mut bytes = vec![0; row_bytes.saturating_mul(count)];
+            let places = (start..).step_by(distance);
+            for (row, place) in bytes.chunks_exact_mut(row_bytes).zip(places) {
+                self.file.read_exact_at(row, place)?;
+            }
+            return Ok(bytes);
+        }
+        let mut bytes = vec![0; all];
+        self.file.read_exact_at(&mut bytes, start)?;
+        if step > 1 {
+            bytes = bytes.chunks(row_bytes).step_by(step).flatten().copied().collect();
+        }
         Ok(bytes)
     }
 }
@@ -152,4 +175,27 @@ pub(super) fn inflate(
     let mut bytes = Vec::new();
     inflated.take(length).read_to_end(&mut bytes).map_err(damaged)?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_the_same_however_far_they_are_apart() {
+        for row in [3, 10_000] {
+            let bytes: Vec<u8> = (0..row * 10).map(|at: usize| (at % 251) as u8).collect();
+            let mut file = tempfile::tempfile().unwrap();
+            std::io::Write::write_all(&mut file, &[&[9; 7], bytes.as_slice()].concat()).unwrap();
+            let pixels = NativePixels { file, start: 7, length: bytes.len() as u64 };
+            for (first, step, count) in [(0, 1, 10), (0, 3, 4), (1, 2, 4), (9, 5, 1)] {
+                let expected = bytes.chunks(row).skip(first).step_by(step).take(count).collect::<Vec<_>>();
+                let read = pixels.read_every((first * row) as u64, row as u64, step, count).unwrap();
+                assert!(read == expected.concat(), "{count} rows of {row}, every {step}");
+            }
+            assert!(pixels.read_every(0, row as u64, 1, 11).is_err());
+            assert!(pixels.read_every(0, row as u64, usize::MAX, 2).is_err());
+            assert!(pixels.read_every(u64::MAX, row as u64, 1, 1).is_err());
+        }
+    }
 }

@@ -118,9 +118,9 @@ impl Pictures {
         };
         let view = named.view.clone();
         let drawn = self.work(app, holding, header, frame0, permit, move |samples, header, gone| {
-            let read = |rows| {
+            let read = |rows, step| {
                 gone.check()?;
-                samples.rows(rows)
+                samples.rows(rows, step)
             };
             let (rows, columns) = samples.size();
             let frame = render::Frame { rows, columns, read: &read };
@@ -263,17 +263,21 @@ impl SampleSource {
         }
     }
 
-    fn rows(&self, rows: Range<u32>) -> Result<Decoded, Stopped> {
+    /// Every `step`-th of these rows.
+    fn rows(&self, rows: Range<u32>, step: usize) -> Result<Decoded, Stopped> {
         let (holding, pixels, format, decoder) = match self {
-            SampleSource::Decoded(decoded) => return Ok(decoded.band(rows)),
+            SampleSource::Decoded(decoded) => return Ok(decoded.band(rows, step)),
             SampleSource::Native { holding, pixels, format, decoder } => (holding, pixels, format, decoder),
         };
+        let unreadable = || codec::Error::TooLarge(format.native_frame_bytes());
+        let count = rows.len().div_ceil(step.max(1));
         // As if this frame were the first: the pixels begin with it.
-        let band = format.native_rows(0, rows);
-        let (band, place) = band.ok_or_else(|| codec::Error::TooLarge(format.native_frame_bytes()))?;
-        let bytes = pixels.read(place.offset, place.length);
+        let (band, place) = format.native_rows(0, rows).ok_or_else(unreadable)?;
+        let row = place.length / u64::from(band.rows);
+        let bytes = pixels.read_every(place.offset, row, step, count);
         let bytes = bytes.map_err(|err| Stopped::Problem(Problem::of_file(holding, &err)))?;
-        Ok(decoder.decode(&band, &bytes)?)
+        let rows = u32::try_from(count).map_err(|_| unreadable())?;
+        Ok(decoder.decode(&FrameFormat { rows, ..band }, &bytes)?)
     }
 }
 
