@@ -178,8 +178,10 @@ impl Archive {
     ) -> Result<Option<(Holding, String)>, Error> {
         let (uid, study) = (uid.clone(), study.cloned());
         let find = move |mut conn| async move {
-            let series = frame::series_to_stand_for(&mut conn, &uid, study.as_ref()).await?;
-            let Some((key, changed, images)) = series else { return Ok(None) };
+            let Some((key, changed)) = frame::series_key(&mut conn, &uid, study.as_ref()).await? else {
+                return Ok(None);
+            };
+            let images = frame::images_of_series(&mut conn, key).await?;
             Ok(frame::middle(&mut conn, key, images).await?.map(|row| (row, changed)))
         };
         standing_for(self.with_connection(find).await?)

@@ -247,20 +247,16 @@ pub async fn series_of_study(
     .await
 }
 
-/// What the thumbnail of a series needs: its key, when it last changed, and how many of its instances are images. A
-/// Series Instance UID that two studies share belongs, without the study, to the first.
-pub async fn series_to_stand_for(
+/// Where a series is: its key, and when it last changed. A Series Instance UID that two studies share belongs,
+/// without the study, to the first.
+pub async fn series_key(
     conn: &mut impl Queryable,
     uid: &SeriesInstanceUid,
     study: Option<&StudyInstanceUid>,
-) -> mysql_async::Result<Option<(u64, String, u64)>> {
+) -> mysql_async::Result<Option<(u64, String)>> {
     conn.exec_first(
         "SELECT series.series_key,
-                DATE_FORMAT(series.changed_at, '%Y%m%d%H%i%s%f'),
-                (SELECT COUNT(*)
-                   FROM instance
-                  WHERE instance.series_key = series.series_key
-                    AND instance.number_of_frames > 0)
+                DATE_FORMAT(series.changed_at, '%Y%m%d%H%i%s%f')
            FROM series
            JOIN study ON study.study_key = series.study_key
           WHERE series.series_instance_uid = :uid
@@ -270,6 +266,18 @@ pub async fn series_to_stand_for(
         params! { "uid" => uid.as_str(), "study" => study.map(StudyInstanceUid::as_str) },
     )
     .await
+}
+
+/// How many instances of a series are images.
+pub async fn images_of_series(conn: &mut impl Queryable, series_key: u64) -> mysql_async::Result<u64> {
+    let images = conn.exec_first(
+        "SELECT COUNT(*)
+           FROM instance
+          WHERE series_key = :series_key
+            AND number_of_frames > 0",
+        params! { "series_key" => series_key },
+    );
+    Ok(images.await?.unwrap_or(0))
 }
 
 /// The instances of a series in their order, light enough for a series of ten thousand.
@@ -300,7 +308,6 @@ pub async fn middle(
     series_key: u64,
     images: u64,
 ) -> mysql_async::Result<Option<StoredRow>> {
-    // Only what decides the order is sorted; the rest of the row is read once.
     conn.exec_first(
         "SELECT instance.instance_key AS holding_key,
                 study.study_instance_uid,
@@ -315,18 +322,16 @@ pub async fn middle(
                 instance.data_set_sha256,
                 instance.pixel_data_offset,
                 instance.pixel_data_length
-           FROM (SELECT instance_key
-                   FROM instance
-                  WHERE series_key = :series_key
-                    AND (number_of_frames > 0 OR :no_images)
-                  ORDER BY instance_number IS NULL,
-                           instance_number,
-                           slice_position,
-                           sop_instance_uid
-                  LIMIT 1 OFFSET :middle) AS middle
-           JOIN instance ON instance.instance_key = middle.instance_key
+           FROM instance
            JOIN series ON series.series_key = instance.series_key
-           JOIN study ON study.study_key = series.study_key",
+           JOIN study ON study.study_key = series.study_key
+          WHERE instance.series_key = :series_key
+            AND (instance.number_of_frames > 0 OR :no_images)
+          ORDER BY instance.instance_number IS NULL,
+                   instance.instance_number,
+                   instance.slice_position,
+                   instance.sop_instance_uid
+          LIMIT 1 OFFSET :middle",
         params! { "series_key" => series_key, "no_images" => images == 0, "middle" => images / 2 },
     )
     .await

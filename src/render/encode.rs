@@ -63,7 +63,7 @@ pub fn encode_rows<E: Send>(
     let parts = strips(shape);
     let strips = parallel::each(parts.len(), |number| {
         let rows = parts.get(number).cloned().unwrap_or_default();
-        let height = usize::try_from(rows.len()).unwrap_or(0);
+        let height = rows.len();
         let pixels = draw(rows)?;
         let fits = pixels.len() == height.saturating_mul(shape.row_bytes());
         Ok(if fits { Strip::of(&filtered(&pixels, shape)).ok() } else { None })

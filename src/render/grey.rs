@@ -23,7 +23,7 @@ pub struct Grey {
     padding: Option<Padding>,
     invert: bool,
     /// The greys of all samples of 16 bits, each page made when the first of its values is met.
-    pages: [OnceLock<[u8; PAGE]>; PAGE],
+    pages: Vec<OnceLock<[u8; PAGE]>>,
 }
 
 impl Grey {
@@ -38,7 +38,7 @@ impl Grey {
             voi: Voi::choose(attributes, frame0, view, signed).or_else(|| known_range(sample, attributes)),
             padding: Padding::read(attributes, signed),
             invert: inverse != view.invert,
-            pages: [const { OnceLock::new() }; PAGE],
+            pages: (0..PAGE).map(|_| OnceLock::new()).collect(),
         }
     }
 

@@ -214,7 +214,14 @@ enum SampleSource {
     /// Memory: decoding costs more than keeping.
     Decoded(Arc<Decoded>),
     /// The file, which the system keeps in memory by itself: only the rows that are being drawn are here.
-    Native { holding: Holding, pixels: NativePixels, format: FrameFormat, decoder: Arc<Decoder> },
+    Native(Box<NativeSource>),
+}
+
+struct NativeSource {
+    holding: Holding,
+    pixels: NativePixels,
+    format: FrameFormat,
+    decoder: Arc<Decoder>,
 }
 
 impl SampleSource {
@@ -238,7 +245,8 @@ impl SampleSource {
             let pixels = archive.native_pixels(holding, header, place.offset, place.length);
             if let Some(pixels) = pixels.map_err(unreadable)? {
                 let (holding, decoder) = (holding.clone(), Arc::clone(decoder));
-                return Ok(SampleSource::Native { holding, pixels, format, decoder });
+                let source = NativeSource { holding, pixels, format, decoder };
+                return Ok(SampleSource::Native(Box::new(source)));
             }
         }
         let native = format.native_frame(frame0);
@@ -259,15 +267,15 @@ impl SampleSource {
     fn size(&self) -> (u32, u32) {
         match self {
             SampleSource::Decoded(decoded) => (decoded.rows, decoded.columns),
-            SampleSource::Native { format, .. } => (format.rows, format.columns),
+            SampleSource::Native(source) => (source.format.rows, source.format.columns),
         }
     }
 
     /// Every `step`-th of these rows.
     fn rows(&self, rows: Range<u32>, step: usize) -> Result<Decoded, Stopped> {
-        let (holding, pixels, format, decoder) = match self {
+        let NativeSource { holding, pixels, format, decoder } = match self {
             SampleSource::Decoded(decoded) => return Ok(decoded.band(rows, step)),
-            SampleSource::Native { holding, pixels, format, decoder } => (holding, pixels, format, decoder),
+            SampleSource::Native(source) => source.as_ref(),
         };
         let unreadable = || codec::Error::TooLarge(format.native_frame_bytes());
         let count = rows.len().div_ceil(step.max(1));
