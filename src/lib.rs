@@ -43,8 +43,8 @@
 //! becomes a `View` at the door; a known ETag is answered with 304 before anything is read. Otherwise the instance's
 //! row tells file and offsets, [`archive::retrieve`] reads the header (from memory, mostly) and the bytes of that one
 //! frame with `pread`, [`codec::Decoder`] decodes them (in a child process where the codec is C or C++), and
-//! [`render::picture`] takes the samples through modality LUT, window and palette to a [`render::Picture`], which
-//! [`render::png`] encodes. What cannot be drawn becomes a tile and a sentence.
+//! [`render::png`] takes the samples, a band of rows at a time, through modality LUT, window and palette to a PNG
+//! file. What cannot be drawn becomes a tile and a sentence.
 
 pub mod archive;
 pub mod cli;

@@ -8,15 +8,17 @@
 //! Offsets in a [`PixelData`] count from the start of the data set; those of the frame index, once it is read, from the
 //! start of the file.
 
+mod pixels;
+
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Seek, SeekFrom};
 use std::mem;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use flate2::read::DeflateDecoder;
 use moka::sync::Cache;
 
+pub use self::pixels::{Frame, NativePixels};
 use super::{Archive, Error};
 use crate::db::frame::{self, EquipmentRow, SeriesRow, StackRow, StoredRow, StudyRow};
 use crate::dicom::data_set::{DataSet, Value};
@@ -32,8 +34,6 @@ const HEADER_VALUE_BYTES: u64 = 4 << 20;
 const HEADER_BYTES: u64 = 40 << 20;
 /// Inflated pixel data up to this length is kept with its header; of more, each frame is inflated anew.
 const KEPT_INFLATED: u64 = 8 << 20;
-/// No encoded frame is longer.
-const MAX_FRAME_BYTES: u64 = 512 << 20;
 /// Preamble and prefix of a Part 10 file, PS3.10 section 7.1.
 const PREAMBLE: u32 = 132;
 
@@ -61,20 +61,6 @@ pub struct Header {
     pub pixel_data: Option<PixelData>,
     index: Option<Result<FrameIndex, String>>,
     inflated: Option<Vec<u8>>,
-}
-
-/// Where the bytes of a frame are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Frame {
-    /// So many bytes, so far into a native Pixel Data value. What is missing at its end is left out.
-    Native {
-        /// Bytes from the start of the value.
-        offset: u64,
-        /// Bytes to read.
-        length: u64,
-    },
-    /// The fragments of an encapsulated frame, counted from 0.
-    Encapsulated(usize),
 }
 
 /// Why a stored instance cannot be read.
@@ -195,7 +181,8 @@ impl Archive {
             let Some((key, changed)) = frame::series_key(&mut conn, &uid, study.as_ref()).await? else {
                 return Ok(None);
             };
-            Ok(frame::middle(&mut conn, key).await?.map(|row| (row, changed)))
+            let images = frame::images_of_series(&mut conn, key).await?;
+            Ok(frame::middle(&mut conn, key, images).await?.map(|row| (row, changed)))
         };
         standing_for(self.with_connection(find).await?)
     }
@@ -207,7 +194,7 @@ impl Archive {
             let Some(study) = frame::study(&mut conn, &uid).await? else { return Ok(None) };
             let series = frame::series_of_study(&mut conn, study.study_key).await?;
             let Some(telling) = most_telling(&series) else { return Ok(None) };
-            let row = frame::middle(&mut conn, telling.series_key).await?;
+            let row = frame::middle(&mut conn, telling.series_key, telling.images).await?;
             Ok(row.map(|row| (row, telling.changed.clone())))
         };
         standing_for(self.with_connection(find).await?)
@@ -253,20 +240,6 @@ impl Archive {
         let header = Arc::new(self.blocking(read).await??);
         self.inner.headers.0.insert(holding.place, Arc::clone(&header));
         Ok(header)
-    }
-
-    /// The bytes of a frame as stored. Blocks.
-    pub fn frame_bytes(
-        &self,
-        holding: &Holding,
-        header: &Header,
-        frame: Frame,
-    ) -> Result<Vec<u8>, Unreadable> {
-        let file = self.open(holding)?;
-        match frame {
-            Frame::Native { offset, length } => native_bytes(&file, holding, header, offset, length),
-            Frame::Encapsulated(frame0) => encapsulated_bytes(&file, header, frame0),
-        }
     }
 
     /// Every attribute, with values up to `value_bytes`; longer ones are left out, and say how long they are.
@@ -364,7 +337,7 @@ fn read_header(file: &File, holding: &Holding, encoded_index: Option<Vec<u8>>) -
         Some(PixelData { offset, length: Some(length), .. })
             if holding.encoding() == Encoding::Deflated && *length <= KEPT_INFLATED =>
         {
-            Some(inflate(file, holding, *offset, *length)?)
+            Some(pixels::inflate(file, holding, *offset, *length)?)
         }
         _ => None,
     };
@@ -426,70 +399,4 @@ fn scan(
         prescan::Error::Io(err) => Unreadable::Archive(Error::File(err)),
         err => Unreadable::DataSet(err),
     })
-}
-
-fn native_bytes(
-    file: &File,
-    holding: &Holding,
-    header: &Header,
-    offset: u64,
-    length: u64,
-) -> Result<Vec<u8>, Unreadable> {
-    let Some(PixelData { offset: value, length: Some(total), .. }) = header.pixel_data else {
-        return Ok(Vec::new());
-    };
-    let length = length.min(total.saturating_sub(offset));
-    if length > MAX_FRAME_BYTES {
-        return Err(Unreadable::TooLong(length));
-    }
-    if let Some(inflated) = &header.inflated {
-        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(inflated.len());
-        let to = usize::try_from(offset.saturating_add(length)).unwrap_or(usize::MAX).min(inflated.len());
-        return Ok(inflated.get(from..to).unwrap_or_default().to_vec());
-    }
-    let offset = value.saturating_add(offset);
-    if holding.encoding() == Encoding::Deflated {
-        return inflate(file, holding, offset, length);
-    }
-    let mut bytes = Vec::new();
-    append(file, holding.start().saturating_add(offset), length, &mut bytes)?;
-    Ok(bytes)
-}
-
-fn encapsulated_bytes(file: &File, header: &Header, frame0: usize) -> Result<Vec<u8>, Unreadable> {
-    let index = header.index.as_ref().ok_or(Unreadable::NoFrame(frame0.saturating_add(1)))?;
-    let index = index.as_ref().map_err(|words| Unreadable::Frames(words.clone()))?;
-    let fragments = index.frame(frame0).ok_or(Unreadable::NoFrame(frame0.saturating_add(1)))?;
-    let total: u64 = fragments.iter().map(|fragment| u64::from(fragment.length)).sum();
-    if total > MAX_FRAME_BYTES {
-        return Err(Unreadable::TooLong(total));
-    }
-    let mut bytes = Vec::new();
-    for fragment in fragments {
-        append(file, fragment.offset, u64::from(fragment.length), &mut bytes)?;
-    }
-    Ok(bytes)
-}
-
-/// Reads what is there of `length` bytes at `offset`; memory grows with the bytes, not with the promise.
-fn append(file: &File, offset: u64, length: u64, bytes: &mut Vec<u8>) -> Result<(), Error> {
-    let there = file.metadata()?.len().saturating_sub(offset).min(length);
-    let start = bytes.len();
-    bytes.resize(start.saturating_add(usize::try_from(there).unwrap_or(0)), 0);
-    if let Some(fresh) = bytes.get_mut(start..) {
-        file.read_exact_at(fresh, offset)?;
-    }
-    Ok(())
-}
-
-/// Bytes of a deflated data set, from an offset in what it inflates to. Costs the way there.
-fn inflate(file: &File, holding: &Holding, offset: u64, length: u64) -> Result<Vec<u8>, Unreadable> {
-    let mut source = file;
-    source.seek(SeekFrom::Start(holding.start())).map_err(Error::File)?;
-    let mut inflated = DeflateDecoder::new(source.take(holding.length()));
-    let damaged = |_: io::Error| Unreadable::DataSet(prescan::Error::Inflate);
-    io::copy(&mut inflated.by_ref().take(offset), &mut io::sink()).map_err(damaged)?;
-    let mut bytes = Vec::new();
-    inflated.take(length).read_to_end(&mut bytes).map_err(damaged)?;
-    Ok(bytes)
 }

@@ -1,5 +1,7 @@
 //! The shape of a frame, from the attributes of the Image Pixel module (PS3.3 C.7.6.3), every size checked.
 
+use std::ops::Range;
+
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
 
@@ -214,6 +216,22 @@ impl FrameFormat {
         })
     }
 
+    /// Where some rows of a native frame stand, and their format; nothing where rows are not bytes that follow each
+    /// other (planes, single bits, swapped bytes) or the frame is needed as a whole.
+    pub fn native_rows(&self, frame0: u32, rows: Range<u32>) -> Option<(Self, NativeFrame)> {
+        let swapped = matches!(self.encoding, PixelEncoding::Native { swapped_bytes: true, .. });
+        let planes = self.planar && self.samples_per_pixel > 1;
+        let outside = rows.is_empty() || rows.end > self.rows;
+        if self.bits_allocated < 8 || planes || swapped || self.keep_unused_bits || outside {
+            return None;
+        }
+        let frame = self.native_frame(frame0)?;
+        let format = Self { rows: rows.end - rows.start, ..self.clone() };
+        let row = self.native_frame_bytes() / u64::from(self.rows);
+        let offset = row.checked_mul(rows.start.into())?.checked_add(frame.offset)?;
+        Some((format, NativeFrame { offset, length: row * u64::from(rows.end - rows.start), first_bit: 0 }))
+    }
+
     /// A grey picture, for tests.
     #[cfg(test)]
     pub(crate) fn grey(rows: u32, columns: u32, bits_allocated: u16, bits_stored: u16) -> Self {
@@ -360,6 +378,20 @@ mod tests {
     fn sub_sampled_colour_takes_two_samples_a_pixel() {
         let format = FrameFormat { photometric: Photometric::YbrFull422, ..FrameFormat::colour(2, 2) };
         assert_eq!(format.native_frame_bytes(), 8);
+    }
+
+    #[test]
+    fn rows_of_a_frame_are_read_by_themselves_where_they_are_bytes_of_their_own() {
+        let format = FrameFormat::grey(100, 50, 16, 12);
+        let (rows, place) = format.native_rows(3, 10..14).unwrap();
+        assert_eq!((rows.rows, rows.columns), (4, 50));
+        assert_eq!(place, NativeFrame { offset: 3 * 10_000 + 1000, length: 400, first_bit: 0 });
+        let sub_sampled = FrameFormat { photometric: Photometric::YbrFull422, ..FrameFormat::colour(4, 2) };
+        assert_eq!(sub_sampled.native_rows(0, 1..2).unwrap().1.offset, 4);
+        assert_eq!(format.native_rows(0, 90..101), None);
+        assert_eq!(FrameFormat::grey(8, 8, 1, 1).native_rows(0, 0..1), None);
+        assert_eq!(FrameFormat { planar: true, ..FrameFormat::colour(2, 2) }.native_rows(0, 0..1), None);
+        assert_eq!(FrameFormat { encapsulated: true, ..format }.native_rows(0, 0..1), None);
     }
 
     #[test]

@@ -165,6 +165,7 @@ pub fn one_bit(format: &FrameFormat, bytes: &[u8], first_bit: u8) -> Result<Deco
     })
 }
 
+/// `convert` should own what it captures, so that the compiler sees that it stays the same and does many at once.
 fn words<const N: usize, T>(bytes: &[u8], convert: impl Fn([u8; N]) -> T) -> Vec<T> {
     let (words, _) = bytes.as_chunks::<N>();
     words.iter().map(|word| convert(*word)).collect()
@@ -188,37 +189,41 @@ fn eight(format: &FrameFormat, bytes: &[u8]) -> Samples {
     let (shift, stored) = window(format, 8);
     if format.signed {
         let up = 8 - stored - shift;
-        let extend = |byte: &u8| i16::from(byte.wrapping_shl(up).cast_signed() >> (8 - stored));
+        let extend = move |byte: &u8| i16::from(byte.wrapping_shl(up).cast_signed() >> (8 - stored));
         return Samples::I16(bytes.iter().map(extend).collect());
     }
     if stored == 8 {
         return Samples::U8(bytes.to_vec());
     }
     let mask = u8::MAX >> (8 - stored);
-    Samples::U8(bytes.iter().map(|byte| (byte >> shift) & mask).collect())
+    Samples::U8(bytes.iter().map(move |byte| (byte >> shift) & mask).collect())
 }
 
 fn sixteen(format: &FrameFormat, bytes: &[u8], read: impl Fn([u8; 2]) -> u16) -> Samples {
     let (shift, stored) = window(format, 16);
     if format.signed {
         let up = 16 - stored - shift;
-        return Samples::I16(words(bytes, |word| read(word).wrapping_shl(up).cast_signed() >> (16 - stored)));
+        return Samples::I16(words(bytes, move |word| {
+            read(word).wrapping_shl(up).cast_signed() >> (16 - stored)
+        }));
     }
     if stored == 16 {
         return Samples::U16(words(bytes, read));
     }
     let mask = u16::MAX >> (16 - stored);
-    Samples::U16(words(bytes, |word| (read(word) >> shift) & mask))
+    Samples::U16(words(bytes, move |word| (read(word) >> shift) & mask))
 }
 
 fn thirty_two(format: &FrameFormat, bytes: &[u8], read: impl Fn([u8; 4]) -> u32) -> Samples {
     let (shift, stored) = window(format, 32);
     if format.signed {
         let up = 32 - stored - shift;
-        return Samples::I32(words(bytes, |word| read(word).wrapping_shl(up).cast_signed() >> (32 - stored)));
+        return Samples::I32(words(bytes, move |word| {
+            read(word).wrapping_shl(up).cast_signed() >> (32 - stored)
+        }));
     }
     let mask = u32::MAX >> (32 - stored);
-    Samples::U32(words(bytes, |word| (read(word) >> shift) & mask))
+    Samples::U32(words(bytes, move |word| (read(word) >> shift) & mask))
 }
 
 #[cfg(test)]

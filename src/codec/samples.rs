@@ -1,5 +1,7 @@
 //! What a decoder hands to the renderer.
 
+use std::ops::Range;
+
 use super::Photometric;
 
 /// The samples of one frame in reading order, the samples of a pixel beside each other.
@@ -76,9 +78,65 @@ pub struct Decoded {
 }
 
 impl Decoded {
+    /// Every `step`-th of these rows alone; fewer, or none, where the frame ends before them.
+    pub fn band(&self, rows: Range<u32>, step: usize) -> Self {
+        fn part<T: Copy>(samples: &[T], row: usize, rows: &Range<u32>, step: usize) -> Vec<T> {
+            let at = |number: u32| {
+                let number = usize::try_from(number).unwrap_or(usize::MAX);
+                number.saturating_mul(row).min(samples.len())
+            };
+            let samples = samples.get(at(rows.start)..at(rows.end)).unwrap_or_default();
+            if step <= 1 {
+                return samples.to_vec();
+            }
+            samples.chunks(row.max(1)).step_by(step).flatten().copied().collect()
+        }
+        let row = u64::from(self.columns) * u64::from(self.samples_per_pixel);
+        let row = usize::try_from(row).unwrap_or(usize::MAX);
+        let samples = match &self.samples {
+            Samples::U8(samples) => Samples::U8(part(samples, row, &rows, step)),
+            Samples::U16(samples) => Samples::U16(part(samples, row, &rows, step)),
+            Samples::I16(samples) => Samples::I16(part(samples, row, &rows, step)),
+            Samples::U32(samples) => Samples::U32(part(samples, row, &rows, step)),
+            Samples::I32(samples) => Samples::I32(part(samples, row, &rows, step)),
+            Samples::F32(samples) => Samples::F32(part(samples, row, &rows, step)),
+            Samples::F64(samples) => Samples::F64(part(samples, row, &rows, step)),
+        };
+        let unused_bits = self.unused_bits.as_ref().map(|words| part(words, row, &rows, step));
+        let rows = rows.end.min(self.rows).saturating_sub(rows.start);
+        let rows = rows.div_ceil(u32::try_from(step.max(1)).unwrap_or(u32::MAX));
+        Self { rows, samples, unused_bits, ..*self }
+    }
+
     /// Bytes of memory the frame takes, for caches with a byte bound.
     pub fn bytes(&self) -> usize {
         let words = self.unused_bits.as_ref().map_or(0, |words| words.len().saturating_mul(2));
         self.samples.bytes().saturating_add(words)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_band_has_its_rows_and_no_others() {
+        let decoded = Decoded {
+            rows: 5,
+            columns: 2,
+            samples_per_pixel: 1,
+            bits_stored: 8,
+            photometric: Photometric::Monochrome2,
+            samples: Samples::U8((0..10).collect()),
+            unused_bits: Some((0..10).collect()),
+        };
+        let band = |rows, step| {
+            let band = decoded.band(rows, step);
+            (band.rows, band.samples, band.unused_bits)
+        };
+        assert_eq!(band(1..3, 1), (2, Samples::U8(vec![2, 3, 4, 5]), Some(vec![2, 3, 4, 5])));
+        assert_eq!(band(0..5, 2), (3, Samples::U8(vec![0, 1, 4, 5, 8, 9]), Some(vec![0, 1, 4, 5, 8, 9])));
+        assert_eq!(band(4..9, 1), (1, Samples::U8(vec![8, 9]), Some(vec![8, 9])));
+        assert_eq!(band(7..9, 1), (0, Samples::U8(vec![]), Some(vec![])));
     }
 }

@@ -247,7 +247,7 @@ pub async fn series_of_study(
     .await
 }
 
-/// Where a series is: the keys of its study and its own. A Series Instance UID that two studies share belongs,
+/// Where a series is: its key, and when it last changed. A Series Instance UID that two studies share belongs,
 /// without the study, to the first.
 pub async fn series_key(
     conn: &mut impl Queryable,
@@ -266,6 +266,18 @@ pub async fn series_key(
         params! { "uid" => uid.as_str(), "study" => study.map(StudyInstanceUid::as_str) },
     )
     .await
+}
+
+/// How many instances of a series are images.
+pub async fn images_of_series(conn: &mut impl Queryable, series_key: u64) -> mysql_async::Result<u64> {
+    let images = conn.exec_first(
+        "SELECT COUNT(*)
+           FROM instance
+          WHERE series_key = :series_key
+            AND number_of_frames > 0",
+        params! { "series_key" => series_key },
+    );
+    Ok(images.await?.unwrap_or(0))
 }
 
 /// The instances of a series in their order, light enough for a series of ten thousand.
@@ -290,18 +302,12 @@ pub async fn stack(conn: &mut impl Queryable, series_key: u64) -> mysql_async::R
     .await
 }
 
-/// The instance in the middle of a series: of its images, or of everything where it has none.
-pub async fn middle(conn: &mut impl Queryable, series_key: u64) -> mysql_async::Result<Option<StoredRow>> {
-    let images: Option<u64> = conn
-        .exec_first(
-            "SELECT COUNT(*)
-               FROM instance
-              WHERE series_key = :series_key
-                AND number_of_frames > 0",
-            params! { "series_key" => series_key },
-        )
-        .await?;
-    let images = images.unwrap_or(0);
+/// The instance in the middle of a series of so many images: of those, or of everything where there are none.
+pub async fn middle(
+    conn: &mut impl Queryable,
+    series_key: u64,
+    images: u64,
+) -> mysql_async::Result<Option<StoredRow>> {
     conn.exec_first(
         "SELECT instance.instance_key AS holding_key,
                 study.study_instance_uid,

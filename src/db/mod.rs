@@ -26,11 +26,13 @@ mod server;
 pub mod setting;
 pub mod study;
 mod url;
+mod writer;
 
 pub use self::error::{Error, is_duplicate, is_transient};
 pub use self::lock::ServeLock;
 pub use self::server::{ServerInfo, ServerKind, Warning, durability, server_info};
 pub use self::url::{DatabaseUrl, InvalidUrl};
+pub use self::writer::Writer;
 
 use mysql_async::{Conn, Opts, OptsBuilder, PoolConstraints, PoolOpts, prelude::Queryable};
 use std::sync::Arc;
@@ -103,35 +105,6 @@ pub async fn acquire(pool: &Pool) -> Result<Conn, Error> {
         pool.home.spawn(get).await.map_err(|_| Error::Stopping)?
     };
     got.map_err(|_| Error::Busy)?.map_err(Error::Sql)
-}
-
-/// A connection of the committer's own, which is always within a transaction: the first statement after a COMMIT begins
-/// the next one, so that beginning costs no round trip. Dropping it rolls back.
-pub struct Writer(Conn);
-
-impl Writer {
-    /// Opens it.
-    pub async fn open(pool: &Pool) -> Result<Writer, Error> {
-        let opened = tokio::time::timeout(CONNECT, Conn::new(pool.options.clone())).await;
-        let mut conn = opened.map_err(|_| Error::Busy)?.map_err(Error::Sql)?;
-        conn.query_drop("SET SESSION autocommit = 0").await?;
-        Ok(Writer(conn))
-    }
-
-    /// For statements within the transaction.
-    pub fn conn(&mut self) -> &mut Conn {
-        &mut self.0
-    }
-
-    /// Makes what was written durable.
-    pub async fn commit(&mut self) -> Result<(), Error> {
-        Ok(self.0.query_drop("COMMIT").await?)
-    }
-
-    /// Forgets what was written.
-    pub async fn rollback(&mut self) -> Result<(), Error> {
-        Ok(self.0.query_drop("ROLLBACK").await?)
-    }
 }
 
 /// A connection of its own, outside any pool: for locks by name and for changes of the schema.

@@ -1,5 +1,7 @@
 //! Size and shape: square pixels (PS3.3 C.7.6.3.1.7), fitting into a box, thumbnails.
 
+use std::ops::Range;
+
 use dicom_dictionary_std::tags;
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
@@ -60,6 +62,8 @@ pub fn target(rows: u32, columns: u32, aspect: f64, width: Option<u32>, height: 
 /// The samples that take part in a picture: all of them, or every n-th of every n-th row for a small one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grid {
+    /// Rows of the frame.
+    rows: u32,
     /// Columns of the frame.
     columns: usize,
     /// Every how many samples one is taken.
@@ -76,21 +80,17 @@ impl Grid {
         let step = (columns / width.max(1)).min(rows / height.max(1)) / SAMPLES_A_PIXEL;
         let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
         let step = size(step.max(1));
-        let (columns, rows) = (size(columns), size(rows));
-        Self { columns, step, picked_columns: columns.div_ceil(step), picked_rows: rows.div_ceil(step) }
+        let (columns, picked_rows) = (size(columns), size(rows).div_ceil(step));
+        Self { rows, columns, step, picked_columns: columns.div_ceil(step), picked_rows }
     }
 
-    /// The samples of the grid, one a pixel.
+    /// The samples of the grid, one a pixel, of every [`step`](Self::step)-th row.
     pub fn pick<'a, T: Copy>(&self, samples: &'a [T]) -> std::borrow::Cow<'a, [T]> {
         if self.step == 1 {
             return samples.into();
         }
-        samples
-            .chunks_exact(self.columns.max(1))
-            .step_by(self.step)
-            .flat_map(|row| row.iter().step_by(self.step).copied())
-            .collect::<Vec<_>>()
-            .into()
+        let rows = samples.chunks_exact(self.columns.max(1));
+        rows.flat_map(|row| row.iter().step_by(self.step).copied()).collect::<Vec<_>>().into()
     }
 
     /// The samples of the grid, three a pixel.
@@ -120,19 +120,38 @@ impl Grid {
         }
     }
 
-    /// Which pixel of the grid shows a row and column of the frame.
-    pub fn position(&self, row: i64, column: i64) -> Option<usize> {
-        let row = usize::try_from(row).ok()? / self.step;
+    /// Columns and rows of the picture before it is resized.
+    pub fn size(&self) -> (u32, u32) {
+        let small = |size: usize| u32::try_from(size).unwrap_or(0);
+        (small(self.picked_columns), small(self.picked_rows))
+    }
+
+    /// Every how many rows and columns of the frame one is taken.
+    pub fn step(&self) -> usize {
+        self.step
+    }
+
+    /// The rows of the frame that these rows of the grid stand for; every [`step`](Self::step)-th is drawn.
+    pub fn frame_rows(&self, rows: &Range<u32>) -> Range<u32> {
+        let step = u32::try_from(self.step).unwrap_or(u32::MAX);
+        rows.start.saturating_mul(step)..rows.end.saturating_mul(step).min(self.rows)
+    }
+
+    /// Which pixel of these rows of the grid shows a row and column of the frame.
+    pub fn position(&self, row: i64, column: i64, rows: &Range<u32>) -> Option<usize> {
+        let row = u32::try_from(usize::try_from(row).ok()? / self.step).ok()?;
         let column = usize::try_from(column).ok()? / self.step;
-        (row < self.picked_rows && column < self.picked_columns).then_some(row * self.picked_columns + column)
+        if !rows.contains(&row) || column >= self.picked_columns {
+            return None;
+        }
+        Some(usize::try_from(row.checked_sub(rows.start)?).ok()? * self.picked_columns + column)
     }
 }
 
 /// Brings the pixels of a grid to the size of the picture.
 pub fn resize(pixels: Pixels, grid: &Grid, target: (u32, u32)) -> Result<Picture, Error> {
     let (width, height) = target;
-    let small = |size: usize| u32::try_from(size).unwrap_or(0);
-    let (columns, rows) = (small(grid.picked_columns), small(grid.picked_rows));
+    let (columns, rows) = grid.size();
     if (columns, rows) == target {
         return Ok(Picture { width, height, pixels });
     }
@@ -177,9 +196,13 @@ mod tests {
     #[test]
     fn a_small_picture_of_a_large_frame_takes_every_nth_sample() {
         let grid = Grid::for_target(12, 12, (1, 1));
-        let samples: Vec<u16> = (0..144).collect();
+        let rows = grid.frame_rows(&(0..3)).step_by(grid.step());
+        let samples: Vec<u32> = rows.flat_map(|row| row * 12..row * 12 + 12).collect();
         assert_eq!(grid.pick(&samples).as_ref(), [0, 4, 8, 48, 52, 56, 96, 100, 104]);
-        assert_eq!(grid.position(5, 11), Some(5));
-        assert_eq!(grid.position(-1, 0), None);
+        assert_eq!(grid.position(5, 11, &(0..3)), Some(5));
+        assert_eq!(grid.position(5, 11, &(1..3)), Some(2));
+        assert_eq!(grid.position(5, 11, &(2..3)), None);
+        assert_eq!(grid.position(-1, 0, &(0..3)), None);
+        assert_eq!(grid.frame_rows(&(2..3)), 8..12);
     }
 }

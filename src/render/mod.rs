@@ -2,9 +2,12 @@
 //!
 //! Stored values go through the modality LUT, the VOI LUT or window and the presentation LUT to 8 bits, or
 //! through a palette or colour transformation to RGB; overlays are drawn on top, and the picture is brought
-//! to square pixels and the wanted size. Everything here is a function of its arguments: no clock, no files.
+//! to square pixels and the wanted size. A frame is drawn in bands of rows, which several threads share, so that
+//! what is done to a band stays in the cache of a processor. Everything here is a function of its arguments: no clock,
+//! no files, and the same bytes however many threads there are.
 
 mod colour;
+mod drawing;
 mod encode;
 #[cfg(test)]
 mod fixtures;
@@ -16,16 +19,20 @@ mod modality;
 mod overlay;
 mod padding;
 mod palette;
+mod parallel;
 mod presets;
+mod strip;
 mod voi;
 
-pub use encode::png;
+pub use encode::encode;
 pub use presets::presets;
 pub use voi::{NamedWindow, VoiFunction, windows};
 
-use crate::codec::{Decoded, Photometric};
+use std::ops::Range;
+
+use crate::codec::Decoded;
 use crate::dicom::data_set::DataSet;
-use geometry::Grid;
+use drawing::Drawing;
 
 /// What to show of a frame, and how. The default is the instance's own look without overlays, in its full size.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -73,6 +80,15 @@ pub enum Pixels {
     Rgb(Vec<u8>),
 }
 
+impl Pixels {
+    /// The bytes, whatever they mean.
+    pub fn into_bytes(self) -> Vec<u8> {
+        match self {
+            Self::Grey(bytes) | Self::Rgb(bytes) => bytes,
+        }
+    }
+}
+
 /// Why samples cannot become a picture, in words for the place where it would be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -102,58 +118,51 @@ pub fn full_size(attributes: &DataSet, frame0: usize, rows: u32, columns: u32) -
     geometry::target(rows, columns, geometry::pixel_aspect(attributes, frame0), None, None)
 }
 
-/// Renders frame `frame0` (from 0), which has been decoded to `decoded`, with the instance's attributes.
-pub fn picture(
-    decoded: &Decoded,
+/// A frame whose samples are had a few rows at a time, any of them at any time, also on several threads at once.
+pub struct Frame<'a, E> {
+    /// Rows (0028,0010).
+    pub rows: u32,
+    /// Columns (0028,0011).
+    pub columns: u32,
+    /// The samples of every n-th row of a range.
+    pub read: &'a (dyn Fn(Range<u32>, usize) -> Result<Decoded, E> + Sync),
+}
+
+/// Draws frame `frame0` (from 0) with the instance's attributes as a PNG file.
+///
+/// # Errors
+/// What reading the frame says, and [`Error`].
+pub fn png<E: From<Error> + Send>(
+    frame: &Frame<'_, E>,
     attributes: &DataSet,
     frame0: usize,
     view: &View,
-) -> Result<Picture, Error> {
-    let expected =
-        u64::from(decoded.rows) * u64::from(decoded.columns) * u64::from(decoded.samples_per_pixel);
-    let found = u64::try_from(decoded.samples.len()).unwrap_or(u64::MAX);
-    if expected != found || expected == 0 {
-        return Err(Error::Samples { expected, found });
-    }
-    let aspect = geometry::pixel_aspect(attributes, frame0);
-    let target = geometry::target(decoded.rows, decoded.columns, aspect, view.width, view.height);
-    let grid = Grid::for_target(decoded.rows, decoded.columns, target);
-
-    let mut pixels = match decoded.photometric {
-        Photometric::Monochrome1 | Photometric::Monochrome2 => {
-            let grey = grey::render(decoded, attributes, frame0, view, &grid);
-            match palette::supplemental(attributes, decoded.photometric) {
-                Some(palette) => Pixels::Rgb(palette.supplement(&grey, &decoded.samples, &grid)),
-                None => Pixels::Grey(grey),
-            }
-        }
-        Photometric::PaletteColor => {
-            let palette = palette::Palette::read(attributes).ok_or(Error::NoPalette)?;
-            Pixels::Rgb(colour::inverted(palette.apply(&decoded.samples, &grid), view.invert))
-        }
-        _ => Pixels::Rgb(colour::inverted(colour::to_rgb(decoded, &grid), view.invert)),
-    };
-    if view.overlays {
-        for plane in overlay::planes(attributes, decoded, frame0) {
-            plane.draw(&mut pixels, &grid);
-        }
-    }
-    geometry::resize(pixels, &grid, target)
+) -> Result<Vec<u8>, E> {
+    Drawing::new(frame, attributes, frame0, view)?.png()
 }
 
 #[cfg(test)]
 mod tests {
     use super::fixtures::{Is, attributes, row};
     use super::*;
-    use crate::codec::Samples;
+    use crate::codec::{Photometric, Samples};
     use dicom_core::Tag;
     use dicom_dictionary_std::tags;
 
+    fn picture(
+        decoded: &Decoded,
+        attributes: &DataSet,
+        frame0: usize,
+        view: &View,
+    ) -> Result<Picture, Error> {
+        let read = |rows: Range<u32>, step| Ok::<_, Error>(decoded.band(rows, step));
+        let frame = Frame { rows: decoded.rows, columns: decoded.columns, read: &read };
+        Drawing::new(&frame, attributes, frame0, view)?.picture()
+    }
+
     /// The grey or RGB bytes of a picture in its full size.
     fn pixels(decoded: &Decoded, attributes: &DataSet, view: &View) -> Vec<u8> {
-        match picture(decoded, attributes, 0, view).unwrap().pixels {
-            Pixels::Grey(bytes) | Pixels::Rgb(bytes) => bytes,
-        }
+        picture(decoded, attributes, 0, view).unwrap().pixels.into_bytes()
     }
 
     fn shown(decoded: &Decoded, attributes: &DataSet) -> Vec<u8> {

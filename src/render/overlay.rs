@@ -1,10 +1,11 @@
 //! Overlay planes of the groups 6000 to 601E, PS3.3 C.9.2.
 
+use std::ops::Range;
+
 use dicom_core::{Tag, VR};
 
 use super::Pixels;
 use super::geometry::Grid;
-use crate::codec::Decoded;
 use crate::dicom::data_set::DataSet;
 
 /// Origins are SS; what is farther away is nonsense.
@@ -20,12 +21,24 @@ pub struct Plane {
     bits: Vec<bool>,
 }
 
-/// The overlays that belong on a frame.
-pub fn planes(attributes: &DataSet, decoded: &Decoded, frame0: usize) -> Vec<Plane> {
-    (0x6000..=0x601E).step_by(2).filter_map(|group| plane(attributes, decoded, frame0, group)).collect()
+/// Whether an instance says anything about overlays.
+pub fn any(attributes: &DataSet) -> bool {
+    attributes.elements().iter().any(|element| (0x6000..=0x601E).contains(&element.tag.0))
 }
 
-fn plane(attributes: &DataSet, decoded: &Decoded, frame0: usize, group: u16) -> Option<Plane> {
+/// The overlays that belong on a frame of this many columns, and of these words where its unused bits carry some.
+pub fn planes(attributes: &DataSet, columns: u32, unused_bits: Option<&[u16]>, frame0: usize) -> Vec<Plane> {
+    let groups = (0x6000..=0x601E).step_by(2);
+    groups.filter_map(|group| plane(attributes, columns, unused_bits, frame0, group)).collect()
+}
+
+fn plane(
+    attributes: &DataSet,
+    frame_columns: u32,
+    unused_bits: Option<&[u16]>,
+    frame0: usize,
+    group: u16,
+) -> Option<Plane> {
     let size = |element| u32::try_from(attributes.integer(Tag(group, element))?).ok();
     // Origin and size of overlays in the pixels are those of the image where they are not given.
     let rows = size(0x0010);
@@ -38,9 +51,9 @@ fn plane(attributes: &DataSet, decoded: &Decoded, frame0: usize, group: u16) -> 
     let data = bytes(attributes, Tag(group, 0x3000));
     if data.is_empty() {
         let position = u32::try_from(attributes.integer(Tag(group, 0x0102))?).ok()?;
-        let words = decoded.unused_bits.as_ref()?;
+        let words = unused_bits?;
         let bits = words.iter().map(|word| word.checked_shr(position).is_some_and(|word| word & 1 == 1));
-        return Some(Plane { top: 0, left: 0, columns: decoded.columns, bits: bits.collect() });
+        return Some(Plane { top: 0, left: 0, columns: frame_columns, bits: bits.collect() });
     }
     let (rows, columns) = (rows?, columns?);
     let pixels = usize::try_from(u64::from(rows) * u64::from(columns)).ok()?;
@@ -74,12 +87,16 @@ fn bytes(attributes: &DataSet, tag: Tag) -> Vec<u8> {
 }
 
 impl Plane {
-    /// Draws the plane in white.
-    pub fn draw(&self, pixels: &mut Pixels, grid: &Grid) {
+    /// Draws the plane in white on rows of the grid, of which `pixels` has no others.
+    pub fn draw(&self, pixels: &mut Pixels, grid: &Grid, rows: Range<u32>) {
         let columns = usize::try_from(self.columns).unwrap_or(usize::MAX).max(1);
-        for (row, line) in (self.top..).zip(self.bits.chunks(columns)) {
+        let frame_rows = grid.frame_rows(&rows);
+        // The lines above these rows are passed over, and those below not looked at.
+        let first = i64::from(frame_rows.start).saturating_sub(self.top).max(0);
+        let lines = self.bits.chunks(columns).skip(usize::try_from(first).unwrap_or(usize::MAX));
+        for (row, line) in (self.top.saturating_add(first)..i64::from(frame_rows.end)).zip(lines) {
             for (column, _) in (self.left..).zip(line).filter(|(_, set)| **set) {
-                let Some(position) = grid.position(row, column) else { continue };
+                let Some(position) = grid.position(row, column, &rows) else { continue };
                 let (bytes, width) = match pixels {
                     Pixels::Grey(bytes) => (bytes, 1),
                     Pixels::Rgb(bytes) => (bytes, 3),

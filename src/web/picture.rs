@@ -8,9 +8,13 @@ mod tile;
 mod view;
 mod workshop;
 
+use std::convert::Infallible;
+
+use actix_web::body::SizedStream;
 use actix_web::http::header::{self, EntityTag, HeaderName, HeaderValue, IfNoneMatch};
 use actix_web::web::{Bytes, Data, Header, Path, Query, ServiceConfig, get};
 use actix_web::{HttpResponse, HttpResponseBuilder};
+use futures_util::{Stream, stream};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -34,6 +38,8 @@ const SHORTLY: &str = "private, max-age=20";
 const THUMBNAIL: u32 = 160;
 /// Side of the tile in a picture's place.
 const TILE: u32 = 320;
+/// Bytes of a picture that are sent at once.
+const PIECE: usize = 256 << 10;
 /// Why there is no picture, for scripts and for people who look.
 const PROBLEM: HeaderName = HeaderName::from_static("picture-problem");
 
@@ -227,5 +233,13 @@ fn picture(
     response.insert_header((header::CACHE_CONTROL, keep)).insert_header(header::ETag(tag));
     // Already compressed: no middleware should try again.
     response.insert_header(header::ContentEncoding::Identity);
-    response.content_type("image/png").body(png)
+    let length = u64::try_from(png.len()).unwrap_or(u64::MAX);
+    response.content_type("image/png").body(SizedStream::new(length, pieces(png)))
+}
+
+/// A whole picture would be copied into the connection's buffer, and that would stay as large.
+fn pieces(png: Bytes) -> impl Stream<Item = Result<Bytes, Infallible>> {
+    let ends = (PIECE..).step_by(PIECE).map(move |end| (end - PIECE, end.min(png.len()), png.clone()));
+    let pieces = ends.take_while(|(start, end, _)| start < end);
+    stream::iter(pieces.map(|(start, end, png)| Ok(png.slice(start..end))))
 }

@@ -83,7 +83,8 @@ const EXPECTED: &[(&str, &str, &str)] = &[
     ("FROM instance WHERE sop_instance_uid IN (", "instance", "instance_by_uid"),
     ("FROM patient WHERE patient_id = ", "patient", "patient_by_identity"),
     ("FROM series WHERE study_key = ", "series", "series_of_study_by_uid"),
-    ("UPDATE series SET number_of_series_related_instances = ", "series", "PRIMARY"),
+    ("UPDATE series JOIN study ON study.study_key = series.study_key", "series", "PRIMARY"),
+    ("UPDATE series JOIN study ON study.study_key = series.study_key", "study", "PRIMARY"),
     ("UPDATE study SET number_of_study_related_series = ", "study", "PRIMARY"),
 ];
 
@@ -226,8 +227,10 @@ async fn every_statement_that_the_archive_costs_names_its_index() {
     let sent = Sent::record().await;
     look_around(&pacs, &uids.expect("a study")).await;
     look_closer(&mut conn).await;
-    let stored: Vec<Instance> =
-        [(1, 1), (1, 2), (2, 1)].map(|(study, number)| slice(1, study, 1, number).build()).into();
+    // A study, more of its series, another series, another study, and one that is held already.
+    let stored: Vec<Instance> = [(1, 1, 1), (1, 1, 2), (1, 2, 3), (2, 1, 1), (1, 1, 1)]
+        .map(|(study, series, number)| slice(1, study, series, number).build())
+        .into();
     assert!(pacs.store_all(&stored).await.iter().all(|answer| answer.is_success()));
     let sent = sent.to(&pacs.database.name).await;
 

@@ -266,6 +266,8 @@ fn the_standard_and_the_pixels_know_no_runtime_no_database_and_no_files() {
             EVERYWHERE.iter().filter(|_| ["dicom", "codec", "render"].contains(&module.as_str()));
         // The codecs that may crash run in processes of their own, so `codec` starts some.
         let pure = PURE.iter().filter(|_| ["dicom", "render"].contains(&module.as_str()));
+        // Parts of one picture are drawn side by side, which its bytes do not show.
+        let pure = pure.filter(|name| **name != "std::thread" || source.path != "src/render/parallel.rs");
         let wrong = everywhere.chain(pure).flat_map(|name| {
             let before_tests = source.naming(name).filter(|line| *line < source.tests_begin);
             before_tests.map(|line| format!("{}:{line}: {name}", source.path)).collect::<Vec<_>>()
@@ -315,7 +317,10 @@ fn sql_stands_in_db_alone() {
 
 #[test]
 fn db_functions_never_begin_or_commit() {
-    let found = program().iter().filter(|source| source.module() == "db").flat_map(|source| {
+    let sources = program();
+    // The writer is what `archive` commits with.
+    let functions = sources.iter().filter(|one| one.module() == "db" && one.path != "src/db/writer.rs");
+    let found = functions.flat_map(|source| {
         let words = ["start_transaction", "TxOpts", "commit", "rollback"];
         let wrong = words.iter().flat_map(|word| {
             let lines = source.naming(word).filter(|line| *line < source.tests_begin);

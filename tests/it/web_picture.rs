@@ -5,8 +5,10 @@ use dicom_core::VR;
 use dicom_dictionary_std::{tags, uids};
 use reqwest::StatusCode;
 
-use crate::support::TestServer;
 use crate::support::instance::{self, Instance, data_set_of, slice};
+use crate::support::peer::{self, Peer};
+use crate::support::process::{self, Process};
+use crate::support::{TestServer, database};
 
 /// The grey values of a PNG, and its width and height.
 fn decoded(png: &[u8]) -> (u32, u32, Vec<u8>) {
@@ -245,4 +247,88 @@ async fn what_is_in_quarantine_has_pictures_and_a_download_too() {
     let file = body(&pacs, &format!("/quarantine/{key}.dcm")).await;
     assert!(data_set_of(&file) == second.data_set, "the data set is another one");
     pacs.page(&format!("/quarantine/{key}/attributes")).await;
+}
+
+/// A frame of 128 by 128 pixels with nothing to compress: PS3.5 annex G of literal runs alone.
+fn literal_rle(seed: usize) -> Vec<u8> {
+    let mut frame = vec![0; 64];
+    frame[0] = 1;
+    frame[4] = 64;
+    for row in 0..128_usize {
+        frame.push(127);
+        frame.extend((0..128).map(|column| ((row * 7 + column * 3 + seed) % 256) as u8));
+    }
+    frame
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frame_of_a_long_clip_costs_one_frame_of_reading() {
+    const FRAMES: usize = 200;
+    let database = database::fresh().await;
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::start(process::serve(&database.url.with_password(), folder.path())).await;
+    let clip = |series, bytes| {
+        slice(1, 1, series, 1)
+            .side(128)
+            .text(tags::NUMBER_OF_FRAMES, VR::IS, &FRAMES.to_string())
+            .bytes(tags::PIXEL_DATA, VR::OB, bytes)
+            .build()
+    };
+    let native = clip(1, (0..128 * 128 * FRAMES).map(|at| (at % 251) as u8).collect());
+    let frames: Vec<Vec<u8>> = (0..FRAMES).map(literal_rle).collect();
+    let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
+    let encoded = encapsulated(clip(2, vec![0; 2]), uids::RLE_LOSSLESS, &frames);
+    assert!(native.data_set.len() > 3_000_000 && encoded.data_set.len() > 3_000_000);
+    for instance in [&native, &encoded] {
+        let mut request = peer::request();
+        request.presentation_contexts[0].transfer_syntaxes = vec![instance.transfer_syntax_uid.clone()];
+        let answer = Peer::associate_with(process.dicom, request).await.store(instance, 16_000).await;
+        assert_eq!(answer, Some(0));
+    }
+
+    for instance in ["1.2.3.1.1.1", "1.2.3.1.2.1"] {
+        for frame in [150, 1, 200] {
+            let before = process.bytes_read();
+            let path = format!("http://{}/instances/{instance}/frames/{frame}.png", process.http);
+            let response = reqwest::get(path).await.expect("an answer");
+            assert_eq!(response.status(), StatusCode::OK);
+            let (width, height, _) = decoded(&response.bytes().await.expect("a body"));
+            assert_eq!((width, height), (128, 128));
+            let read = process.bytes_read() - before;
+            // A frame is 16 KB; the rest is the header, its place in the index and the request.
+            assert!(read < 100_000, "frame {frame} of {instance}: {read} bytes");
+        }
+    }
+    assert_eq!(process.terminate().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_picture_has_every_pixel_in_its_place_however_small_it_is_shown() {
+    let pacs = TestServer::start().await;
+    // More than a megapixel of 16 bits, in which each sample follows from its place.
+    let sample = |row: u32, column: u32| u16::try_from((row * 31 + column * 17) % 4096).expect("12 bits");
+    let pixels =
+        (0..1200).flat_map(|row| (0..1100).flat_map(move |column| sample(row, column).to_le_bytes()));
+    let image = slice(1, 1, 1, 1)
+        .words(tags::ROWS, 1200)
+        .words(tags::COLUMNS, 1100)
+        .words(tags::BITS_ALLOCATED, 16)
+        .words(tags::BITS_STORED, 12)
+        .words(tags::HIGH_BIT, 11)
+        .bytes(tags::PIXEL_DATA, VR::OW, pixels.collect())
+        .build();
+    assert!(pacs.store(&image).await.is_success());
+
+    let path = "/instances/1.2.3.1.1.1/frames/1.png?wc=2048&ww=4096";
+    let (width, height, shown) = decoded(&body(&pacs, path).await);
+    assert_eq!((width, height), (1100, 1200));
+    let places = (0..1200).flat_map(|row| (0..1100).map(move |column| (row, column)));
+    for ((row, column), shown) in places.zip(&shown) {
+        let expected = f64::from(sample(row, column)) / 4095.0 * 255.0;
+        assert!((f64::from(*shown) - expected).abs() <= 0.51, "row {row}, column {column}: {shown}");
+    }
+    let (width, height, small) = decoded(&body(&pacs, &format!("{path}&w=110&h=120")).await);
+    assert_eq!((width, height), (110, 120));
+    let mean = small.iter().map(|&grey| u64::from(grey)).sum::<u64>() / 13_200;
+    assert!(mean.abs_diff(127) <= 2, "{mean}");
 }

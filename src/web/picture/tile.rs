@@ -1,7 +1,7 @@
 //! What stands in a picture's place where there is none: a dark tile with a sign, so that `<img>` shows something.
 //! The words belong to the page around it.
 
-use crate::render::{Picture, Pixels, png};
+use crate::render::{Picture, Pixels, encode};
 
 /// What the sign on the tile says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub fn tile(sign: Sign, side: u32) -> Vec<u8> {
             grey.push((f32::from(PAPER) + (INK - f32::from(PAPER)) * ink) as u8);
         }
     }
-    png(&Picture { width: side, height: side, pixels: Pixels::Grey(grey) })
+    encode(&Picture { width: side, height: side, pixels: Pixels::Grey(grey) })
 }
 
 /// How much of a pixel the strokes cover, 0 to 1: by its distance from the nearest line.

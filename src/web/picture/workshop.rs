@@ -4,6 +4,7 @@
 //! have a bound in bytes. Whoever waits, waits for a bounded time; and when the one who asked has gone (the handler's
 //! future was dropped), what has not begun is not begun and what has goes no further than its next step.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::tile::Sign;
 use super::view::NamedView;
 use super::{kind_of, sign_of};
-use crate::archive::retrieve::{Frame, Header, Holding, Unreadable};
+use crate::archive::retrieve::{Frame, Header, Holding, NativePixels, Unreadable};
 use crate::archive::{self, Archive};
 use crate::codec::{self, Decoded, Decoder, FrameFormat};
 use crate::dicom::sop_class::Kind;
@@ -116,11 +117,14 @@ impl Pictures {
             Err(problem) => return Ok(Made::Problem(problem)),
         };
         let view = named.view.clone();
-        let drawn = self.work(app, holding, header, frame0, permit, move |decoded, header, gone| {
-            let picture = render::picture(decoded, &header.data_set, index(frame0), &view)
-                .map_err(|err| Stopped::Problem(Problem::new(Sign::Broken, &err)))?;
-            gone.check()?;
-            Ok(Bytes::from(render::png(&picture)))
+        let drawn = self.work(app, holding, header, frame0, permit, move |samples, header, gone| {
+            let read = |rows, step| {
+                gone.check()?;
+                samples.rows(rows, step)
+            };
+            let (rows, columns) = samples.size();
+            let frame = render::Frame { rows, columns, read: &read };
+            Ok(Bytes::from(render::png(&frame, &header.data_set, index(frame0), &view)?))
         });
         let made = drawn.await?;
         if let Made::Picture(png) = &made {
@@ -143,7 +147,7 @@ impl Pictures {
         })
     }
 
-    /// Decodes a frame, unless it is kept, and does `then` with it, off the asynchronous threads.
+    /// Decodes a frame, unless it is kept or native, and does `then` with its samples, off the asynchronous threads.
     async fn work<F>(
         &self,
         app: &App,
@@ -154,7 +158,7 @@ impl Pictures {
         then: F,
     ) -> Result<Made, Error>
     where
-        F: FnOnce(&Decoded, &Header, &Gone) -> Result<Bytes, Stopped> + Send + 'static,
+        F: FnOnce(&SampleSource, &Header, &Gone) -> Result<Bytes, Stopped> + Send + 'static,
     {
         let gone = Gone(Arc::default());
         let _asker = Asker(gone.clone());
@@ -164,16 +168,15 @@ impl Pictures {
         let work = move || {
             let _permit = permit;
             gone.check()?;
-            let decoded = match frames.get(&key) {
-                Some(decoded) => decoded,
-                None => {
-                    let decoded = Arc::new(decode(&archive, &decoder, &holding, &header, frame0, &gone)?);
-                    frames.insert(key, Arc::clone(&decoded));
-                    decoded
-                }
+            let samples = match frames.get(&key) {
+                Some(decoded) => SampleSource::Decoded(decoded),
+                None => SampleSource::open(&archive, &decoder, &holding, &header, frame0, &gone)?,
             };
+            if let SampleSource::Decoded(decoded) = &samples {
+                frames.insert(key, Arc::clone(decoded));
+            }
             gone.check()?;
-            then(&decoded, &header, &gone)
+            then(&samples, &header, &gone)
         };
         match block(work).await {
             Ok(Ok(png)) => Ok(Made::Picture(png)),
@@ -206,40 +209,97 @@ pub(super) async fn readable(app: &App, holding: &Holding) -> Result<Result<Arc<
     }
 }
 
-fn decode(
-    archive: &Archive,
-    decoder: &Decoder,
-    holding: &Holding,
-    header: &Header,
-    frame0: u32,
-    gone: &Gone,
-) -> Result<Decoded, Stopped> {
-    let Some(pixel_data) = &header.pixel_data else {
-        return Err(Stopped::Problem(Problem::no_pixels(kind_of(holding))));
-    };
-    let undecodable = |err: codec::Error| {
+/// Where the samples of a frame come from.
+enum SampleSource {
+    /// Memory: decoding costs more than keeping.
+    Decoded(Arc<Decoded>),
+    /// The file, which the system keeps in memory by itself: only the rows that are being drawn are here.
+    Native(Box<NativeSource>),
+}
+
+struct NativeSource {
+    holding: Holding,
+    pixels: NativePixels,
+    format: FrameFormat,
+    decoder: Arc<Decoder>,
+}
+
+impl SampleSource {
+    fn open(
+        archive: &Archive,
+        decoder: &Arc<Decoder>,
+        holding: &Holding,
+        header: &Header,
+        frame0: u32,
+        gone: &Gone,
+    ) -> Result<SampleSource, Stopped> {
+        let Some(pixel_data) = &header.pixel_data else {
+            return Err(Stopped::Problem(Problem::no_pixels(kind_of(holding))));
+        };
+        let format = FrameFormat::from_data_set(&header.data_set, holding.transfer_syntax(), pixel_data)?;
+        if matches!(format.encoding, codec::PixelEncoding::Video) {
+            return Err(codec::Error::Video.into());
+        }
+        let unreadable = |err: archive::Error| Stopped::Problem(Problem::of_file(holding, &err));
+        if let Some((_, place)) = format.native_rows(frame0, 0..format.rows) {
+            let pixels = archive.native_pixels(holding, header, place.offset, place.length);
+            if let Some(pixels) = pixels.map_err(unreadable)? {
+                let (holding, decoder) = (holding.clone(), Arc::clone(decoder));
+                let source = NativeSource { holding, pixels, format, decoder };
+                return Ok(SampleSource::Native(Box::new(source)));
+            }
+        }
+        let native = format.native_frame(frame0);
+        let frame = match native {
+            Some(native) => Frame::Native { offset: native.offset, length: native.length },
+            None => Frame::Encapsulated(index(frame0)),
+        };
+        let encoded = archive.frame_bytes(holding, header, frame).map_err(|err| match err {
+            Unreadable::Archive(err) => unreadable(err),
+            err => Stopped::Problem(Problem::new(Sign::Broken, &err)),
+        })?;
+        gone.check()?;
+        let first_bit = native.map_or(0, |native| native.first_bit);
+        Ok(SampleSource::Decoded(Arc::new(decoder.decode_from_bit(&format, &encoded, first_bit)?)))
+    }
+
+    /// Rows and columns of the frame.
+    fn size(&self) -> (u32, u32) {
+        match self {
+            SampleSource::Decoded(decoded) => (decoded.rows, decoded.columns),
+            SampleSource::Native(source) => (source.format.rows, source.format.columns),
+        }
+    }
+
+    /// Every `step`-th of these rows.
+    fn rows(&self, rows: Range<u32>, step: usize) -> Result<Decoded, Stopped> {
+        let NativeSource { holding, pixels, format, decoder } = match self {
+            SampleSource::Decoded(decoded) => return Ok(decoded.band(rows, step)),
+            SampleSource::Native(source) => source.as_ref(),
+        };
+        let unreadable = || codec::Error::TooLarge(format.native_frame_bytes());
+        let count = rows.len().div_ceil(step.max(1));
+        // As if this frame were the first: the pixels begin with it.
+        let (band, place) = format.native_rows(0, rows).ok_or_else(unreadable)?;
+        let row = place.length / u64::from(band.rows);
+        let bytes = pixels.read_every(place.offset, row, step, count);
+        let bytes = bytes.map_err(|err| Stopped::Problem(Problem::of_file(holding, &err)))?;
+        let rows = u32::try_from(count).map_err(|_| unreadable())?;
+        Ok(decoder.decode(&FrameFormat { rows, ..band }, &bytes)?)
+    }
+}
+
+impl From<codec::Error> for Stopped {
+    fn from(err: codec::Error) -> Stopped {
         let sign = if matches!(err, codec::Error::Video) { Sign::Video } else { Sign::Broken };
         Stopped::Problem(Problem::new(sign, &err))
-    };
-    let format = FrameFormat::from_data_set(&header.data_set, holding.transfer_syntax(), pixel_data)
-        .map_err(undecodable)?;
-    if matches!(format.encoding, codec::PixelEncoding::Video) {
-        return Err(undecodable(codec::Error::Video));
     }
-    let native = format.native_frame(frame0);
-    let frame = match native {
-        Some(native) => Frame::Native { offset: native.offset, length: native.length },
-        None => Frame::Encapsulated(index(frame0)),
-    };
-    let encoded = archive.frame_bytes(holding, header, frame).map_err(|err| {
-        Stopped::Problem(match err {
-            Unreadable::Archive(err) => Problem::of_file(holding, &err),
-            err => Problem::new(Sign::Broken, &err),
-        })
-    })?;
-    gone.check()?;
-    let first_bit = native.map_or(0, |native| native.first_bit);
-    decoder.decode_from_bit(&format, &encoded, first_bit).map_err(undecodable)
+}
+
+impl From<render::Error> for Stopped {
+    fn from(err: render::Error) -> Stopped {
+        Stopped::Problem(Problem::new(Sign::Broken, &err))
+    }
 }
 
 /// Frames are counted by a 32-bit number, which every address space of ours holds.

@@ -74,6 +74,12 @@ impl Builder {
         self
     }
 
+    /// Sets a US element.
+    pub fn words(mut self, tag: Tag, value: u16) -> Builder {
+        self.object.put(DataElement::new(tag, VR::US, PrimitiveValue::from(value)));
+        self
+    }
+
     /// Makes the picture this many pixels wide and high.
     pub fn side(mut self, side: u16) -> Builder {
         self.side = side;

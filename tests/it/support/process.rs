@@ -13,6 +13,7 @@ use tokio::process::{Child, Command};
 pub struct Process {
     child: Child,
     pub dicom: SocketAddr,
+    pub http: SocketAddr,
 }
 
 /// The arguments of a server on free ports.
@@ -52,10 +53,10 @@ impl Process {
         let address = |name: &str| {
             ready["fields"][name].as_str().and_then(|text| text.parse().ok()).expect("an address in its log")
         };
-        let dicom = address("dicom");
+        let (dicom, http) = (address("dicom"), address("http"));
         // Its log must go on being read, or it would wait for us at some point.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Process { child, dicom }
+        Process { child, dicom, http }
     }
 
     /// The process ID.
@@ -74,6 +75,13 @@ impl Process {
         // SAFETY: kill takes any process ID, and this one is our child's, which has not been waited for.
         assert_eq!(unsafe { libc::kill(id, libc::SIGTERM) }, 0);
         self.child.wait().await.expect("an end").code()
+    }
+
+    /// Bytes it has read so far, from files, pipes and sockets together (rchar).
+    pub fn bytes_read(&self) -> u64 {
+        let counters = std::fs::read_to_string(format!("/proc/{}/io", self.id())).expect("its counters");
+        let line = counters.lines().find_map(|line| line.strip_prefix("rchar: ")).expect("a count");
+        line.parse().expect("a number")
     }
 
     /// The most memory it has had, bytes (VmHWM).
