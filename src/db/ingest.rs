@@ -14,7 +14,7 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Params, Value, params};
 
 pub use self::place::Keys;
-use self::rows::{insert_frame_indexes, insert_instances};
+use self::rows::{add_counts, insert_frame_indexes, insert_instances};
 use super::Error;
 use crate::dicom::attributes::Attributes;
 
@@ -113,9 +113,11 @@ pub async fn batch(
         outcomes.push(outcome);
     }
     let mut rows = Vec::with_capacity(stored.len());
+    let mut counts = Vec::new();
     for (_, instances) in groups(&stored, |new| new.attributes.study.study_instance_uid.as_str()) {
-        place::study(conn, keys, &instances, &mut rows).await?;
+        place::study(conn, keys, &instances, &mut rows, &mut counts).await?;
     }
+    add_counts(conn, &counts).await?;
     insert_instances(conn, &rows).await?;
     insert_frame_indexes(conn, &rows).await?;
     Ok(outcomes)
@@ -161,10 +163,10 @@ async fn held(
     Ok(held)
 }
 
-/// Splits into slices of a few fixed sizes, so that there are few different statements to prepare.
+/// Splits into slices of a few sizes, so that there are few different statements to prepare and few to send.
 fn in_sizes<T>(mut items: &[T]) -> Vec<(usize, &[T])> {
     let mut slices = Vec::new();
-    for size in [64, 16, 4, 1] {
+    for size in [64, 32, 16, 8, 4, 2, 1] {
         while items.len() >= size {
             let (now, later) = items.split_at(size);
             slices.push((size, now));

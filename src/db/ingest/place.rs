@@ -10,8 +10,7 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Params, Value, params};
 
 use super::rows::{
-    insert, insert_series, insert_study, inserted, update_contents, update_series, update_series_and_study,
-    update_study,
+    Counts, insert, insert_series, insert_study, inserted, update_contents, update_series, update_study,
 };
 use super::{NewInstance, cut, groups};
 use crate::db::Error;
@@ -127,33 +126,22 @@ impl Keys {
     }
 }
 
-/// Finds or makes everything above these instances of one study, and adds them to its counts. Each gets its series in
-/// `rows`.
+/// Finds or makes everything above these instances of one study. Each gets its series in `rows`, and what the counts of
+/// the study and of one series of it grow by goes into `counts`.
 pub(super) async fn study<'a>(
     conn: &mut impl Queryable,
     keys: &mut Keys,
     instances: &[&'a NewInstance],
     rows: &mut Vec<(u64, &'a NewInstance)>,
+    counts: &mut Vec<Counts>,
 ) -> Result<(), Error> {
     let Some(first) = instances.first() else { return Ok(()) };
     let uid = first.attributes.study.study_instance_uid.as_str();
     let series = groups(instances, |new| new.attributes.series.series_instance_uid.as_str());
-    let known = match keys.studies.get(uid) {
-        Some(study) => Some(study.clone()),
-        None => find_study(conn, uid).await?,
-    };
     let mut added = Added::of(instances);
-    let (study, is_new) = match known {
-        Some(study) => (study, false),
-        None => {
-            let patient = patient(conn, keys, first).await?;
-            let mut contents = Contents::default();
-            contents.grow(instances);
-            added.series = u32::try_from(series.len()).unwrap_or(u32::MAX);
-            let study_key = insert_study(conn, &patient, first, &added, &contents).await?;
-            let patient_name_folded = first.attributes.study.patient_name_folded.clone();
-            (Study { study_key, patient_key: patient.patient_key, patient_name_folded, contents }, true)
-        }
+    let (study, is_new) = match keys.studies.get(uid) {
+        Some(study) => (study.clone(), false),
+        None => find_or_make_study(conn, keys, first, instances, &mut added).await?,
     };
     for new in instances {
         note_conflict(conn, keys, &study, new).await?;
@@ -187,7 +175,7 @@ pub(super) async fn study<'a>(
     let mut before = before.into_iter();
     match before.next() {
         Some((series_key, series_added)) => {
-            update_series_and_study(conn, series_key, &series_added, &added).await?;
+            counts.push(Counts { series_key, series: series_added, study: added });
         }
         None => update_study(conn, study.study_key, &added).await?,
     }
@@ -198,6 +186,44 @@ pub(super) async fn study<'a>(
         update_contents(conn, study.study_key, &study.contents).await?;
     }
     Ok(())
+}
+
+/// The study of these instances, the first of which is `first`, and whether it is new: then its row has all that they
+/// bring, and `added` says how many series those are.
+///
+/// A study that was not seen lately is new more often than not, and asking first costs as much as making it. Where the
+/// first names no patient it is asked all the same, since such an instance may only make a patient with its study.
+async fn find_or_make_study(
+    conn: &mut impl Queryable,
+    keys: &mut Keys,
+    first: &NewInstance,
+    instances: &[&NewInstance],
+    added: &mut Added,
+) -> Result<(Study, bool), Error> {
+    let attributes = &first.attributes.study;
+    let uid = attributes.study_instance_uid.as_str();
+    if first.attributes.patient.patient_id.is_empty()
+        && let Some(study) = find_study(conn, uid).await?
+    {
+        return Ok((study, false));
+    }
+    let patient = patient(conn, keys, first).await?;
+    let mut contents = Contents::default();
+    contents.grow(instances);
+    let series = groups(instances, |new| new.attributes.series.series_instance_uid.as_str()).len();
+    added.series = u32::try_from(series).unwrap_or(u32::MAX);
+    match insert_study(conn, &patient, first, added, &contents).await {
+        Ok(study_key) => {
+            let patient_name_folded = attributes.patient_name_folded.clone();
+            Ok((Study { study_key, patient_key: patient.patient_key, patient_name_folded, contents }, true))
+        }
+        Err(err) if err.is_duplicate() => {
+            added.series = 0;
+            let study = find_study(conn, uid).await?.ok_or(err)?;
+            Ok((study, false))
+        }
+        Err(err) => Err(err),
+    }
 }
 
 async fn find_series(

@@ -201,36 +201,59 @@ pub(super) async fn insert_frame_indexes(
     Ok(())
 }
 
-/// Adds to the counts of a series and of its study.
-pub(super) async fn update_series_and_study(
-    conn: &mut impl Queryable,
-    series_key: u64,
-    series: &Added,
-    study: &Added,
-) -> Result<(), Error> {
-    conn.exec_drop(
-        "UPDATE series
-           JOIN study ON study.study_key = series.study_key
-            SET series.number_of_series_related_instances = series.number_of_series_related_instances + ?,
-                series.size_bytes = series.size_bytes + ?,
-                series.changed_at = GREATEST(series.changed_at, ?),
-                study.number_of_study_related_series = study.number_of_study_related_series + ?,
-                study.number_of_study_related_instances = study.number_of_study_related_instances + ?,
-                study.size_bytes = study.size_bytes + ?,
-                study.changed_at = GREATEST(study.changed_at, ?)
-          WHERE series.series_key = ?",
-        Params::Positional(vec![
-            series.instances.into(),
-            series.bytes.into(),
-            series.received_at.into(),
-            study.series.into(),
-            study.instances.into(),
-            study.bytes.into(),
-            study.received_at.into(),
-            series_key.into(),
-        ]),
-    )
-    .await?;
+/// What the counts of a series, and of the study it belongs to, grow by. No two of a batch are of one study.
+#[derive(Debug)]
+pub(super) struct Counts {
+    pub(super) series_key: u64,
+    pub(super) series: Added,
+    pub(super) study: Added,
+}
+
+/// The most counts of one statement.
+const COUNTS: usize = 16;
+
+/// Adds to the counts of series and their studies, all of them at once.
+pub(super) async fn add_counts(conn: &mut impl Queryable, counts: &[Counts]) -> Result<(), Error> {
+    for counts in counts.chunks(COUNTS) {
+        // Few sizes, so few statements to prepare: what is over names no series.
+        let size = counts.len().next_power_of_two();
+        let case = format!("CASE series.series_key{} ELSE 0 END", " WHEN ? THEN ?".repeat(size));
+        let latest = format!(
+            "CASE series.series_key{} ELSE series.changed_at END",
+            " WHEN ? THEN CAST(? AS DATETIME(6))".repeat(size)
+        );
+        let sql = format!(
+            "UPDATE series
+               JOIN study ON study.study_key = series.study_key
+                SET series.number_of_series_related_instances = series.number_of_series_related_instances + {case},
+                    series.size_bytes = series.size_bytes + {case},
+                    series.changed_at = GREATEST(series.changed_at, {latest}),
+                    study.number_of_study_related_series = study.number_of_study_related_series + {case},
+                    study.number_of_study_related_instances = study.number_of_study_related_instances + {case},
+                    study.size_bytes = study.size_bytes + {case},
+                    study.changed_at = GREATEST(study.changed_at, {latest})
+              WHERE series.series_key IN ({})",
+            vec!["?"; size].join(", ")
+        );
+        let columns: [fn(&Counts) -> Value; 7] = [
+            |counts| counts.series.instances.into(),
+            |counts| counts.series.bytes.into(),
+            |counts| counts.series.received_at.into(),
+            |counts| counts.study.series.into(),
+            |counts| counts.study.instances.into(),
+            |counts| counts.study.bytes.into(),
+            |counts| counts.study.received_at.into(),
+        ];
+        let mut values = Vec::with_capacity(size * (2 * columns.len() + 1));
+        for column in columns {
+            let known = counts.iter().flat_map(|counts| [counts.series_key.into(), column(counts)]);
+            let none = [Value::from(0_u64), Value::NULL].into_iter().cycle().take(2 * (size - counts.len()));
+            values.extend(known.chain(none));
+        }
+        let keys = counts.iter().map(|counts| Value::from(counts.series_key));
+        values.extend(keys.chain(std::iter::repeat_n(Value::from(0_u64), size - counts.len())));
+        conn.exec_drop(sql, Params::Positional(values)).await?;
+    }
     Ok(())
 }
 
