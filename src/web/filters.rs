@@ -7,8 +7,8 @@ use percent_encoding::percent_decode_str;
 use crate::dicom::query::{Attribute, Direction, Key, Matching, Page, Query, Sort, SortKey, Word};
 use crate::dicom::value;
 
-/// Studies on a page of the list.
-const PAGE_SIZE: u64 = 25;
+/// Studies on a page of the list: what can be chosen, the usual number first.
+pub const PAGE_SIZES: [u64; 3] = [25, 50, 100];
 /// Characters of a field that are looked at.
 const FIELD_LENGTH: usize = 200;
 /// Modalities that can be chosen at once.
@@ -41,6 +41,8 @@ pub struct Filters {
     pub institution: String,
     /// The order.
     pub sort: Sort,
+    /// Studies on a page, one of [`PAGE_SIZES`].
+    pub rows: u64,
     /// The page, from 1.
     pub page: u64,
     /// See [`Page::as_of`].
@@ -116,6 +118,7 @@ impl Default for Filters {
             id: String::new(),
             institution: String::new(),
             sort: USUAL,
+            rows: PAGE_SIZES[0],
             page: 1,
             as_of: None,
         }
@@ -143,6 +146,7 @@ impl Filters {
                 "institution" => filters.institution = value,
                 "sort" => filters.sort = sort_by(&value),
                 "order" => direction = order(&value),
+                "rows" => filters.rows = page_size(&value),
                 "page" => filters.page = value.parse().unwrap_or(1).max(1),
                 "as_of" => filters.as_of = value.parse().ok(),
                 _ => {}
@@ -188,7 +192,7 @@ impl Filters {
                 key(attribute, Matching::Contains(text.clone()));
             }
         }
-        let page = Page { number: self.page, size: PAGE_SIZE, as_of: self.as_of };
+        let page = Page { number: self.page, size: self.rows, as_of: self.as_of };
         Query { words: Word::all(&self.text), keys, sort: self.sort, page }
     }
 
@@ -288,6 +292,9 @@ impl Filters {
             text("sort", self.sort_name());
             text("order", self.order_name());
         }
+        if self.rows != PAGE_SIZES[0] {
+            text("rows", &self.rows.to_string());
+        }
         if self.page > 1 {
             text("page", &self.page.to_string());
             if let Some(as_of) = self.as_of {
@@ -308,6 +315,16 @@ impl Filters {
     /// The same search, another page of it.
     pub fn turned_to(&self, page: u64, as_of: Option<u64>) -> Filters {
         Filters { page, as_of, ..self.clone() }
+    }
+
+    /// The same search from its first page, with this many studies on each.
+    pub fn with_rows(&self, rows: u64) -> Filters {
+        Filters { rows, ..self.first_page() }
+    }
+
+    /// Whether the pages are of the usual size.
+    pub fn is_usual_size(&self) -> bool {
+        self.rows == PAGE_SIZES[0]
     }
 
     /// The same search on any date.
@@ -361,6 +378,11 @@ fn sort_by(name: &str) -> Sort {
         .map_or(USUAL, |&(by, _, _, direction)| Sort { by, direction })
 }
 
+fn page_size(text: &str) -> u64 {
+    let size = text.parse().ok().filter(|size| PAGE_SIZES.contains(size));
+    size.unwrap_or(PAGE_SIZES[0])
+}
+
 fn order(name: &str) -> Option<Direction> {
     match name {
         "asc" => Some(Direction::Ascending),
@@ -395,6 +417,7 @@ mod tests {
             "/studies?date=range&from=2026-01-01&to=2026-01-31",
             "/studies?description=50%25&referring=a%26b&accession=x&id=y&institution=z",
             "/studies?sort=patient&order=desc&page=3&as_of=77",
+            "/studies?rows=100&page=2&as_of=77",
         ] {
             let query = address.split_once('?').map_or("", |(_, query)| query);
             assert_eq!(Filters::parse(query).address(), address);
@@ -406,6 +429,8 @@ mod tests {
         for query in [
             "page=0",
             "page=-1&as_of=x",
+            "rows=1000000",
+            "rows=0",
             "sort=password&order=sideways",
             "date=tomorrow",
             "modality=%27OR&modality=&modality=%E6%97%A5%E6%9C%AC",

@@ -6,7 +6,7 @@ use chrono::Local;
 
 use super::access::User;
 use super::error::Error;
-use super::filters::{COLUMNS, Filters, Period};
+use super::filters::{COLUMNS, Filters, PAGE_SIZES, Period};
 use super::page::{self, Layout};
 use super::text::{self, Person};
 use super::{App, events};
@@ -96,6 +96,13 @@ struct Offer {
     address: String,
 }
 
+/// A number of studies on a page that can be chosen.
+struct Size {
+    rows: u64,
+    /// None for the one in use.
+    address: Option<String>,
+}
+
 #[derive(Template)]
 #[template(path = "study/list.html")]
 struct ListPage {
@@ -109,6 +116,8 @@ struct ListPage {
     position: String,
     newer: Option<String>,
     older: Option<String>,
+    /// How many studies a page may have; none where one page of the usual size holds all.
+    sizes: Vec<Size>,
     /// Nothing was ever stored, as far as this list can tell.
     is_empty_archive: bool,
     offers: Vec<Offer>,
@@ -145,6 +154,7 @@ fn list_page(layout: Layout, filters: Filters, found: &Found, receiving: String,
         position: position(found),
         newer: (number > 1).then(|| turned(number - 1)),
         older: found.more_follow.then(|| turned(number.saturating_add(1))),
+        sizes: sizes(&filters, found),
         is_empty_archive: found.studies.is_empty() && found.modalities.is_empty() && !filters.is_narrowed(),
         offers: offers(&filters),
         receiving,
@@ -161,6 +171,17 @@ fn host(request: &HttpRequest) -> String {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name.to_owned(),
         _ => host,
     }
+}
+
+fn sizes(filters: &Filters, found: &Found) -> Vec<Size> {
+    if found.page.number == 1 && !found.more_follow && filters.is_usual_size() {
+        return Vec::new();
+    }
+    let size = |rows| {
+        let address = (rows != filters.rows).then(|| filters.with_rows(rows).address());
+        Size { rows, address }
+    };
+    PAGE_SIZES.into_iter().map(size).collect()
 }
 
 fn position(found: &Found) -> String {
