@@ -1,8 +1,8 @@
-# filmroom: `make demo` to see it, `make test` to check it. Both install what they need first.
+# filmroom: `make demo` to see it, `make test` to check it, `make bench` to measure it. All install what they need first.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test
+.PHONY: help demo test bench
 
 # What .ci/install puts into the project comes after what the machine has.
 export PATH := $(PATH):$(HOME)/.cargo/bin:$(CURDIR)/.tools/bin
@@ -10,6 +10,8 @@ export PATH := $(PATH):$(HOME)/.cargo/bin:$(CURDIR)/.tools/bin
 help:
 	@echo 'make demo   installs what is missing, builds filmroom, starts it with synthetic studies in it'
 	@echo 'make test   installs what is missing, checks the code and runs all tests'
+	@echo 'make bench  installs Orthanc and DCMTK where missing, and measures filmroom beside them; under 25 minutes'
+	@echo '            ONLY=store,tiny,picture,list,size or ONLY=micro for a part, ROUNDS=5, PEERS=no'
 	@echo
 	@echo 'Rust has to be there: https://rustup.rs. On Debian and Ubuntu the rest is installed with apt-get,'
 	@echo 'on other systems you are told what to install. "cargo build --release" alone makes the program.'
@@ -27,3 +29,12 @@ test:
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
 	@.ci/deny
 	cargo test --locked
+
+# The figures are of a machine that does nothing else meanwhile.
+bench:
+	@.ci/install bench
+ifeq ($(ONLY),micro)
+	cargo bench --locked --bench micro
+else
+	cargo bench --locked --bench peers
+endif

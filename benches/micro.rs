@@ -1,12 +1,57 @@
-//! The steps that the profile of a request shows, one by one: `cargo bench`.
+//! The steps that the profiles of a store and of a picture show, one by one: `make bench ONLY=micro`.
+
+#[path = "peers/data.rs"]
+#[expect(dead_code, reason = "of what is sent to servers, one instance is enough here")]
+mod data;
 
 use std::hint::black_box;
+use std::io::Cursor;
 use std::ops::Range;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use filmroom::archive::receive::LIMITS;
 use filmroom::codec::{Decoded, Decoder, FrameFormat, Number, Photometric, PixelEncoding, Samples};
+use filmroom::db::matching;
+use filmroom::dicom::attributes::Attributes;
 use filmroom::dicom::data_set::DataSet;
+use filmroom::dicom::prescan;
+use filmroom::dicom::query::{Attribute, Direction, Key, Matching, Page, Query, Sort, SortKey, Word};
+use filmroom::dicom::uid::Encoding;
 use filmroom::render::{self, Frame, Picture, Pixels, View, Window};
+
+/// What an instance costs between its last byte and its file's final name: a CT slice.
+fn receiving(criterion: &mut Criterion) {
+    let place = data::Place { run: 1, patient: 1, study: 1, series: 1, instance: 1 };
+    let instance = data::Kind::ct().at(place);
+    let bytes = [instance.header.as_slice(), instance.pixels.as_slice()].concat();
+    let scan = || {
+        let encoding = Encoding::ExplicitVrLittleEndian;
+        prescan::scan(Cursor::new(bytes.as_slice()), bytes.len() as u64, encoding, &LIMITS)
+    };
+    let Ok(scanned) = scan() else { panic!("the slice is sound") };
+    let mut group = criterion.benchmark_group("receive");
+    group.bench_function("prescan", |bencher| bencher.iter(|| black_box(scan())));
+    group.bench_function("attributes", |bencher| {
+        bencher.iter(|| Attributes::from_scan(black_box(&scanned), None, None));
+    });
+    group.finish();
+}
+
+/// A search of the study list becomes SQL.
+fn searching(criterion: &mut Criterion) {
+    let query = Query {
+        words: Word::all("Müller-Lüdenscheidt 4711"),
+        keys: vec![Key {
+            attribute: Attribute::ModalitiesInStudy,
+            matching: Matching::MultipleValue(vec!["CT".into(), "MR".into()]),
+        }],
+        sort: Sort { by: SortKey::StudyDate, direction: Direction::Descending },
+        page: Page { number: 1, size: 25, as_of: None },
+    };
+    criterion.bench_function("matching", |bencher| {
+        bencher.iter(|| matching::conditions(black_box(&query)).sql());
+    });
+}
 
 /// Values up to 12 bits: a slope, and noise of 32 values on it.
 fn radiograph(rows: u32, columns: u32) -> Decoded {
@@ -100,5 +145,5 @@ fn rle(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, pictures, encoding, rle);
+criterion_group!(benches, receiving, searching, pictures, encoding, rle);
 criterion_main!(benches);

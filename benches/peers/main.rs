@@ -2,7 +2,8 @@
 //!
 //! `make bench` runs all of it, `make bench ONLY=store` a part: `store`, `tiny`, `picture`, `list`, `size`. Three rounds
 //! (`ROUNDS=5` for another number), every product in each, so that what the machine does meanwhile hits all alike; the
-//! figures are medians. `PEERS=no` measures filmroom alone. The table goes to standard output and everything that was measured to
+//! figures are medians. `PEERS=no` measures filmroom alone. The table goes to standard output, and everything that was
+//! measured to
 //! `target/bench/results.json`.
 
 mod data;
