@@ -24,17 +24,19 @@
 //! 3. A data set is stored as it came; nothing writes into a stored file.
 //! 4. No received text is part of a path, of SQL or of markup.
 //! 5. Bytes from outside pass [`dicom::prescan`] before anything else looks at them; no declared length is believed.
-//! 6. One task, the committer, writes instances; one process serves a database (a lock by name says so).
+//! 6. One thread, the committer, writes instances; one process serves a database (a lock by name says so).
 //!
 //! # A C-STORE arrives
 //!
 //! [`dimse::listener`] accepts the connection, reads the A-ASSOCIATE-RQ, asks [`dimse::access`] who that is, and
 //! answers with the contexts of `dimse::negotiation`. `dimse::scp` reads command after command and hands a C-STORE to
-//! `dimse::c_store`, which pushes fragment by fragment into an [`archive::receive::Reception`]. That hashes and
-//! writes chunks to a temporary file while the next chunk comes in. At the last fragment the file is walked through
-//! ([`dicom::prescan::scan`]), its attributes are read ([`dicom::attributes::Attributes`]), and the file is made
-//! durable under its final path ([`storage::Storage::commit`]). Then it queues at the [`archive::commit::Committer`],
-//! which writes whatever is waiting in one transaction ([`db::ingest::batch`]) and answers all of it; the outcome
+//! `dimse::c_store`, which pushes fragment by fragment into an [`archive::receive::Reception`]; all of it on a thread of
+//! the association's own, so that a fragment goes from the socket to the temporary file without a hand-over. At the last
+//! fragment the disk is told to begin; meanwhile the rest is hashed, the file is walked through
+//! ([`dicom::prescan::scan`]), its attributes are read ([`dicom::attributes::Attributes`]), and it gets its final path
+//! ([`storage::Storage::place`]). Then it queues at the [`archive::commit::Committer`], which writes the rows of whatever
+//! is waiting in one transaction ([`db::ingest::batch`]) while the association's thread waits for file and directory to
+//! be on the disk ([`storage::Placed::sync`]); only then it commits, and answers all of the batch. The outcome
 //! becomes a status of PS3.4 Table B.2-1 in `dimse::c_store`.
 //!
 //! # A browser asks for a frame

@@ -114,6 +114,24 @@ impl Database {
         size
     }
 
+    /// Waits until what was written before is in its files, so that no row pays for the one before it.
+    pub fn settle(&self) -> io::Result<()> {
+        let mut conn = self.connect("")?;
+        let usual: Option<f64> = self.run(conn.query_first("SELECT @@innodb_max_dirty_pages_pct"))?;
+        self.run(conn.query_drop("SET GLOBAL innodb_max_dirty_pages_pct = 0"))?;
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(60) {
+            let dirty: Option<(String, u64)> =
+                self.run(conn.query_first("SHOW GLOBAL STATUS LIKE 'Innodb_buffer_pool_pages_dirty'"))?;
+            if dirty.is_none_or(|(_, pages)| pages < 100) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        let usual = usual.unwrap_or(90.0);
+        self.run(conn.query_drop(format!("SET GLOBAL innodb_max_dirty_pages_pct = {usual}")))
+    }
+
     /// Its version, as it says.
     pub fn version(&self) -> io::Result<String> {
         let mut conn = self.connect("")?;

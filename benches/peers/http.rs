@@ -15,6 +15,8 @@ pub struct Answer {
     pub status: u16,
     pub body: Vec<u8>,
     pub elapsed: Duration,
+    /// Until the answer began: the server's time, however long the body is.
+    pub began: Duration,
 }
 
 impl Http {
@@ -32,7 +34,9 @@ impl Http {
         let request = format!("GET {address} HTTP/1.1\r\nHost: {host}\r\nAccept: {accept}\r\n\r\n");
         let start = Instant::now();
         self.stream.get_mut().write_all(request.as_bytes())?;
-        let status = self.line()?.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+        let first = self.line()?;
+        let began = start.elapsed();
+        let status = first.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
         let (mut length, mut is_chunked, mut closes) = (None, false, false);
         loop {
             let line = self.line()?.to_ascii_lowercase();
@@ -60,7 +64,7 @@ impl Http {
         if closes {
             *self = Http::connect(host)?;
         }
-        Ok(Answer { status, body, elapsed })
+        Ok(Answer { status, body, elapsed, began })
     }
 
     /// `GET` of something that has to be there.

@@ -2,6 +2,7 @@
 //! and what an index of 5,000,000 instances costs a store.
 
 use std::io;
+use std::time::Duration;
 
 use super::data::Kind;
 use super::floor::{self, loads};
@@ -14,6 +15,8 @@ use super::{Bench, TINY, rows, store};
 const SECTION: &str = "Study list";
 const AT_SIZE: &str = "Index at size";
 const ASKED: usize = 15;
+/// How long filmroom gets, after its start, for the survey of the list that it makes in the background.
+const SURVEY: Duration = Duration::from_secs(12);
 
 /// The list of the 4,000 studies of the tiny instances.
 pub fn of_tiny(bench: &mut Bench, server: &Server) -> io::Result<()> {
@@ -41,8 +44,10 @@ pub fn at_size(bench: &mut Bench, studies: u64) -> io::Result<()> {
     fill(bench, &name, studies)?;
     let folder = bench.place.join("size");
     std::fs::create_dir_all(&folder)?;
+    bench.database.settle()?;
     let server = Server::start_on(Product::Filmroom, &folder, &bench.database, &name)?;
     bench.say(&format!("filmroom: study list with {studies} studies"));
+    std::thread::sleep(SURVEY);
     let mut http = Http::connect(server.http)?;
     let last = studies / 25;
     let of = Of::Product(Product::Filmroom);
@@ -79,6 +84,8 @@ pub fn store_at_size(bench: &mut Bench, studies: u64) -> io::Result<()> {
             std::fs::create_dir_all(&folder)?;
             let server = Server::start_on(Product::Filmroom, &folder, &bench.database, database)?;
             let of = Of::Product(Product::Filmroom);
+            bench.database.settle()?;
+            std::thread::sleep(SURVEY);
             floor::settle();
             let sent = sender::send(server.dicom, server.ae_title(), loads(&Kind::ct(), 1, 400))?;
             let what = format!("CT, 1 association, into {title}");
@@ -99,6 +106,7 @@ fn fill(bench: &mut Bench, name: &str, studies: u64) -> io::Result<()> {
     std::fs::create_dir_all(&folder)?;
     // filmroom makes the tables.
     drop(Server::start_on(Product::Filmroom, &folder, &bench.database, name)?);
+    bench.say(&format!("rows of {studies} studies"));
     let start = std::time::Instant::now();
     let mut conn = bench.database.connect(name)?;
     let progress = bench.progress.clone();
@@ -131,14 +139,18 @@ fn ask(
     Ok(())
 }
 
-/// The slowest page over every sort and both orders, each asked once, and its address.
+/// The slowest page over every sort and both orders, medians of five, and its address.
 fn slowest(http: &mut Http, last: u64) -> io::Result<(f64, String)> {
     let mut slowest = (0.0, String::new());
     for sort in SORTS {
         for order in ["asc", "desc"] {
             for page in [1, 1000, last / 4, last / 2, last * 3 / 4, last] {
                 let address = format!("/studies?sort={sort}&order={order}&page={page}");
-                let time = http.get_ok(&address, "text/html")?.elapsed.as_secs_f64() * 1e3;
+                let mut times = Vec::new();
+                for _ in 0..5 {
+                    times.push(http.get_ok(&address, "text/html")?.elapsed.as_secs_f64() * 1e3);
+                }
+                let time = median(&times);
                 if time > slowest.0 {
                     slowest = (time, address);
                 }
