@@ -146,7 +146,7 @@ impl Filters {
                 "institution" => filters.institution = value,
                 "sort" => filters.sort = sort_by(&value),
                 "order" => direction = order(&value),
-                "rows" => filters.rows = page_size(&value),
+                "rows" => filters.rows = value.parse().unwrap_or_default(),
                 "page" => filters.page = value.parse().unwrap_or(1).max(1),
                 "as_of" => filters.as_of = value.parse().ok(),
                 _ => {}
@@ -155,6 +155,7 @@ impl Filters {
         if filters.period == Period::Any && !(filters.from.is_empty() && filters.to.is_empty()) {
             filters.period = Period::Range;
         }
+        filters.rows = PAGE_SIZES.into_iter().find(|size| *size == filters.rows).unwrap_or(PAGE_SIZES[0]);
         if let Some(direction) = direction {
             filters.sort.direction = direction;
         }
@@ -322,11 +323,6 @@ impl Filters {
         Filters { rows, ..self.first_page() }
     }
 
-    /// Whether the pages are of the usual size.
-    pub fn is_usual_size(&self) -> bool {
-        self.rows == PAGE_SIZES[0]
-    }
-
     /// The same search on any date.
     pub fn of_any_date(&self) -> Filters {
         Filters { period: Period::Any, from: String::new(), to: String::new(), ..self.first_page() }
@@ -354,6 +350,11 @@ impl Filters {
         }
     }
 
+    /// Whether the pages are of the usual size.
+    pub fn is_usual_size(&self) -> bool {
+        self.rows == PAGE_SIZES[0]
+    }
+
     /// Whether the list is in its usual order.
     pub fn is_usual_order(&self) -> bool {
         self.sort == USUAL
@@ -376,11 +377,6 @@ fn sort_by(name: &str) -> Sort {
         .iter()
         .find(|column| column.1 == name)
         .map_or(USUAL, |&(by, _, _, direction)| Sort { by, direction })
-}
-
-fn page_size(text: &str) -> u64 {
-    let size = text.parse().ok().filter(|size| PAGE_SIZES.contains(size));
-    size.unwrap_or(PAGE_SIZES[0])
 }
 
 fn order(name: &str) -> Option<Direction> {
