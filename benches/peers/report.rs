@@ -62,20 +62,23 @@ impl Report {
 
     /// Markdown: a table for each section.
     pub fn table(&self) -> String {
-        let mut text = String::new();
-        let mut section = "";
+        let heads = Product::ALL.map(Product::name).join(" | ");
+        let mut sections: Vec<&str> = Vec::new();
         for row in &self.rows {
-            if row.section != section {
-                section = row.section;
-                let heads = Product::ALL.map(Product::name).join(" | ");
-                let _ = write!(
-                    text,
-                    "\n### {section}\n\n| figure | unit | {heads} | × MariaDB | × SQLite | sender's ceiling | floor \
-                     | of floor |\n|---|---|{}\n",
-                    "--:|".repeat(Product::ALL.len() + 5)
-                );
+            if !sections.contains(&row.section) {
+                sections.push(row.section);
             }
-            let _ = writeln!(text, "{}", row.line());
+        }
+        let mut text = String::new();
+        for section in sections {
+            let lines = self.rows.iter().filter(|row| row.section == section).map(Row::line);
+            let _ = write!(
+                text,
+                "\n### {section}\n\n| figure | unit | {heads} | × MariaDB | × SQLite | sender's ceiling | floor | of \
+                 floor |\n|---|---|{}\n{}\n",
+                "--:|".repeat(Product::ALL.len() + 5),
+                lines.collect::<Vec<_>>().join("\n")
+            );
         }
         text
     }

@@ -1,12 +1,22 @@
 //! What is acknowledged survives: SIGKILL at random moments, many rounds, parallel senders. The negative control
-//! is the same test on a server that answers before it commits.
+//! is the same test on a server that answers before it commits. And no row is committed before its file is durable.
 
 use std::collections::HashMap;
+use std::io::Cursor;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use dicom_dictionary_std::uids;
+use filmroom::archive::activity::Activity;
+use filmroom::archive::commit::{Committer, Durable, NewInstance, Outcome};
+use filmroom::archive::receive::LIMITS;
+use filmroom::db;
+use filmroom::dicom::attributes::Attributes;
+use filmroom::dicom::prescan;
+use filmroom::dicom::uid::Encoding;
 use mysql_async::prelude::Queryable;
 use sha2::{Digest, Sha256};
+use tokio::sync::oneshot;
 
 use crate::support::database::{self, TestDatabase};
 use crate::support::files_below;
@@ -133,4 +143,59 @@ async fn kill_9_loses_nothing_that_was_acknowledged() {
 async fn kill_9_shows_a_server_that_answers_before_it_commits() {
     let findings = kill_rounds(40, true, true).await;
     assert!(findings.lost > 0, "the negative control lost nothing: {findings:?}");
+}
+
+/// An instance whose rows could be written, of which no file exists.
+fn without_file(number: u32) -> NewInstance {
+    let data_set = slice(1, 1, 1, number).build().data_set;
+    let encoding = Encoding::ExplicitVrLittleEndian;
+    let scan = prescan::scan(Cursor::new(&data_set), data_set.len() as u64, encoding, &LIMITS).unwrap();
+    NewInstance {
+        attributes: Attributes::from_scan(&scan, None, None).unwrap(),
+        path: format!("archive/{number}"),
+        size_bytes: 1,
+        data_set_offset: 0,
+        data_set_sha256: Sha256::digest(&data_set).into(),
+        pixel_data_offset: None,
+        pixel_data_length: None,
+        frame_index: None,
+        transfer_syntax_uid: uids::EXPLICIT_VR_LITTLE_ENDIAN.into(),
+        source_ae_title: "TEST".into(),
+        source_address: "127.0.0.1".into(),
+        received_at: chrono::Utc::now(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_wait_for_their_file_and_a_file_that_is_lost_costs_its_own_rows_alone() {
+    let database = database::fresh().await;
+    db::schema::prepare(&database.url).await.unwrap();
+    let pool = db::connect(&database.url).await.unwrap();
+    let committer = Committer::start(pool.clone(), Activity::default()).unwrap();
+    let mut conn = database.connect().await;
+    let mut rows = async || -> Vec<String> {
+        conn.query("SELECT path FROM instance ORDER BY path").await.expect("the table")
+    };
+
+    let (first_is_durable, first) = oneshot::channel();
+    let (second_is_durable, second) = oneshot::channel();
+    let (third_is_durable, third) = oneshot::channel();
+    let first = committer.commit(without_file(1), Durable::Soon(first)).await;
+    let second = committer.commit(without_file(2), Durable::Soon(second)).await;
+    let third = committer.commit(without_file(3), Durable::Soon(third)).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(rows().await.is_empty(), "rows were committed before their files");
+
+    first_is_durable.send(()).unwrap();
+    drop(second_is_durable);
+    third_is_durable.send(()).unwrap();
+    assert_eq!(first.await.unwrap(), Outcome::Stored);
+    assert!(second.await.unwrap_err().nothing_was_committed);
+    assert_eq!(third.await.unwrap(), Outcome::Stored);
+    assert_eq!(rows().await, ["archive/1", "archive/3"]);
+    let counts: Option<(u32, u32)> = conn
+        .query_first("SELECT number_of_study_related_series, number_of_study_related_instances FROM study")
+        .await
+        .unwrap();
+    assert_eq!(counts, Some((1, 2)));
 }
