@@ -41,6 +41,8 @@ def parts(file):
 
 def store(port, files):
     ae = AE(ae_title="TESTSCU")
+    # Another test may keep the disk busy meanwhile.
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 120
     instances = [parts(file) for file in files]
     for context in dict.fromkeys((sop_class, syntax) for sop_class, _, syntax, _ in instances):
         ae.add_requested_context(*context)
