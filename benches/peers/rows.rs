@@ -4,8 +4,14 @@
 //! are the same on every run and every server. Nothing lies on disk behind them. Study and series counts are the sums
 //! that the archive would have written itself.
 
+#[path = "rows/words.rs"]
+mod words;
+
+use dicom_dictionary_std::uids;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error, Params, Result, Value, params};
+
+use words::PARTS;
 
 /// Studies, series and instances of one round; every round has the same shape.
 const STUDIES: u64 = 1000;
@@ -420,59 +426,16 @@ fn folded(name: &str) -> String {
     folded.trim_end().to_owned()
 }
 
-const PARTS: [&str; 40] = [
-    "Abdomen",
-    "Ankle",
-    "Aorta",
-    "Bladder",
-    "Brain",
-    "Breast",
-    "Cervical spine",
-    "Chest",
-    "Clavicle",
-    "Elbow",
-    "Face",
-    "Femur",
-    "Finger",
-    "Foot",
-    "Forearm",
-    "Hand",
-    "Head",
-    "Heart",
-    "Hip",
-    "Humerus",
-    "Kidney",
-    "Knee",
-    "Larynx",
-    "Liver",
-    "Lumbar spine",
-    "Mandible",
-    "Neck",
-    "Orbit",
-    "Pancreas",
-    "Pelvis",
-    "Prostate",
-    "Ribs",
-    "Shoulder",
-    "Sinuses",
-    "Spleen",
-    "Thoracic spine",
-    "Thorax",
-    "Thyroid",
-    "Tibia",
-    "Wrist",
-];
-
-const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
-const MR: &str = "1.2.840.10008.5.1.4.1.1.4";
-const US: &str = "1.2.840.10008.5.1.4.1.1.6.1";
-const CR: &str = "1.2.840.10008.5.1.4.1.1.1";
-const DX: &str = "1.2.840.10008.5.1.4.1.1.1.1";
-const MG: &str = "1.2.840.10008.5.1.4.1.1.1.2";
-const XA: &str = "1.2.840.10008.5.1.4.1.1.12.1";
-const NM: &str = "1.2.840.10008.5.1.4.1.1.20";
-const PT: &str = "1.2.840.10008.5.1.4.1.1.128";
-const SR: &str = "1.2.840.10008.5.1.4.1.1.88.11";
+const CT: &str = uids::CT_IMAGE_STORAGE;
+const MR: &str = uids::MR_IMAGE_STORAGE;
+const US: &str = uids::ULTRASOUND_IMAGE_STORAGE;
+const CR: &str = uids::COMPUTED_RADIOGRAPHY_IMAGE_STORAGE;
+const DX: &str = uids::DIGITAL_X_RAY_IMAGE_STORAGE_FOR_PRESENTATION;
+const MG: &str = uids::DIGITAL_MAMMOGRAPHY_X_RAY_IMAGE_STORAGE_FOR_PRESENTATION;
+const XA: &str = uids::X_RAY_ANGIOGRAPHIC_IMAGE_STORAGE;
+const NM: &str = uids::NUCLEAR_MEDICINE_IMAGE_STORAGE;
+const PT: &str = uids::POSITRON_EMISSION_TOMOGRAPHY_IMAGE_STORAGE;
+const SR: &str = uids::BASIC_TEXT_SR_STORAGE;
 
 /// What a study may be.
 struct Exam {

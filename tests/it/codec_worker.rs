@@ -119,7 +119,7 @@ fn a_worker_that_died_while_idle_is_replaced_without_a_trace() {
     let memory = 1_600_000_002;
     let decoder = decoder(memory, PATIENT);
     decoder.decode(&format(12), &bytes(JPEG_LS)).unwrap();
-    let [worker] = workers(memory)[..] else { panic!("not one worker") };
+    let [worker] = workers(memory)[..] else { panic!("not one worker: {:?}", workers(memory)) };
     signal(worker, "-KILL");
     // The kernel needs a moment to make it a zombie.
     std::thread::sleep(Duration::from_millis(200));
@@ -131,7 +131,7 @@ fn a_frame_that_takes_too_long_is_given_up_and_its_worker_killed() {
     let memory = 1_600_000_003;
     let decoder = decoder(memory, Duration::from_secs(3));
     decoder.decode(&format(12), &bytes(JPEG_LS)).unwrap();
-    let [worker] = workers(memory)[..] else { panic!("not one worker") };
+    let [worker] = workers(memory)[..] else { panic!("not one worker: {:?}", workers(memory)) };
     signal(worker, "-STOP");
 
     let started = Instant::now();
@@ -184,7 +184,7 @@ fn a_worker_has_nothing_of_its_parent() {
     let memory = 1_600_000_007;
     let decoder = decoder(memory, PATIENT);
     decoder.decode(&format(12), &bytes(JPEG_LS)).unwrap();
-    let [worker] = workers(memory)[..] else { panic!("not one worker") };
+    let [worker] = workers(memory)[..] else { panic!("not one worker: {:?}", workers(memory)) };
     assert_eq!(std::fs::read(format!("/proc/{worker}/environ")).unwrap(), b"");
     assert_eq!(std::fs::read_dir(format!("/proc/{worker}/fd")).unwrap().count(), 3);
     let limits = std::fs::read_to_string(format!("/proc/{worker}/limits")).unwrap();
