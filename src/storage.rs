@@ -8,11 +8,12 @@
 //! `<id>` is 128 random bits of our own, `<day>` and `<hhmm>` are the UTC day and minute of receipt, so that what
 //! arrives together shares a directory and its fsync. No received text is ever part of a path.
 
+use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 
@@ -22,7 +23,12 @@ pub struct Storage {
     root: PathBuf,
     /// Held for as long as any clone of this lives, so that no second filmroom sweeps what this one receives.
     _lock: Arc<File>,
+    /// Directories of which this process knows that they are on the disk.
+    durable: Arc<Mutex<HashSet<PathBuf>>>,
 }
+
+/// Directories that are remembered: there is one a minute.
+const REMEMBERED: usize = 100;
 
 /// A file that is being written and has no final name yet. Dropping it removes it.
 #[derive(Debug)]
@@ -62,7 +68,7 @@ impl Storage {
             TryLockError::WouldBlock => io::Error::other("another filmroom is using it"),
             TryLockError::Error(err) => err,
         })?;
-        let storage = Storage { root: data_dir.to_owned(), _lock: Arc::new(lock) };
+        let storage = Storage { root: data_dir.to_owned(), _lock: Arc::new(lock), durable: Arc::default() };
         make_dir(&storage.root.join("archive"))?;
         make_dir(&storage.incoming())?;
         // A folder that cannot be written must be found now, not at the first instance.
@@ -133,8 +139,10 @@ impl Storage {
         self.root.join("incoming")
     }
 
+    /// Whoever comes second waits: a directory that another thread has just made may not be on the disk yet.
     fn make_durable_dirs(&self, directory: &Path) -> io::Result<()> {
-        if directory.is_dir() {
+        let mut durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
+        if durable.contains(directory) {
             return Ok(());
         }
         let day = directory.parent().unwrap_or(&self.root);
@@ -142,7 +150,12 @@ impl Storage {
         make_dir(day)?;
         sync_dir(&archive)?;
         make_dir(directory)?;
-        sync_dir(day)
+        sync_dir(day)?;
+        if durable.len() >= REMEMBERED {
+            durable.clear();
+        }
+        durable.insert(directory.to_owned());
+        Ok(())
     }
 }
 
