@@ -16,6 +16,7 @@ pub mod routes;
 pub mod study;
 pub mod system;
 pub mod text;
+pub mod transport;
 pub mod viewer;
 
 use crate::archive::Archive;
