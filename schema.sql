@@ -79,6 +79,7 @@ CREATE TABLE study (
   KEY study_by_modality (modalities_in_study, study_key),
   KEY study_by_birth_date (patient_birth_date, study_key),
   KEY study_by_images (number_of_study_related_instances, study_key),
+  KEY study_by_referring_physician_folded (referring_physician_name_folded(64), study_key),
   CONSTRAINT study_of_patient FOREIGN KEY (patient_key) REFERENCES patient (patient_key)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'A study, with what a study list shows of it';
 
@@ -257,4 +258,184 @@ CREATE TABLE setting (
   PRIMARY KEY (name)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'What an administrator changes while it runs';
 
-INSERT INTO schema_version (version, upgraded_at) VALUES (1, UTC_TIMESTAMP(6));
+-- What the people of each role may do. Four rows, made at start-up where they are missing; changed on a page.
+CREATE TABLE role (
+  role             VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'administrator, reader, technologist or referrer',
+  sees_all         BOOLEAN     NOT NULL COMMENT 'every study, and not only their own',
+  may_view         BOOLEAN     NOT NULL COMMENT 'look at studies',
+  may_download     BOOLEAN     NOT NULL COMMENT 'take files away',
+  may_upload       BOOLEAN     NOT NULL COMMENT 'put files in',
+  may_edit         BOOLEAN     NOT NULL COMMENT 'correct what is stored',
+  may_delete       BOOLEAN     NOT NULL,
+  may_send         BOOLEAN     NOT NULL COMMENT 'to other AEs',
+  may_share        BOOLEAN     NOT NULL COMMENT 'make links for people without an account',
+  may_query_remote BOOLEAN     NOT NULL COMMENT 'ask other archives',
+  may_administer   BOOLEAN     NOT NULL COMMENT 'people, peers, settings, the audit trail',
+  changed_at       DATETIME(6) NOT NULL COMMENT 'UTC',
+  PRIMARY KEY (role)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'What the people of each role may do';
+
+-- A person who may sign in. Rows stay when people go, because the audit trail names them: they are disabled.
+CREATE TABLE user (
+  user_key        BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
+  name            VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'what is typed to sign in, lower case',
+  full_name       VARCHAR(255)    NOT NULL DEFAULT '' COMMENT 'for people',
+  role            VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  password_hash   VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'Argon2id, PHC string format',
+  totp_secret     VARBINARY(64)   NULL COMMENT 'RFC 6238; null: no second factor',
+  totp_last_step  BIGINT UNSIGNED NOT NULL DEFAULT 0 COMMENT 'time step of the last code that was taken; none is taken twice',
+  referring_names VARCHAR(2000)   NOT NULL DEFAULT '' COMMENT 'as which Referring Physician they own studies, a name a line; * at its end for anything',
+  is_disabled     BOOLEAN         NOT NULL DEFAULT FALSE,
+  created_at      DATETIME(6)     NOT NULL COMMENT 'UTC',
+  signed_in_at    DATETIME(6)     NULL COMMENT 'UTC, last time',
+  PRIMARY KEY (user_key),
+  UNIQUE KEY user_by_name (name),
+  KEY user_by_role (role),
+  CONSTRAINT user_of_role FOREIGN KEY (role) REFERENCES role (role)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'A person who may sign in';
+
+-- A code that takes the place of a second factor once. It goes when it is used.
+CREATE TABLE recovery_code (
+  user_key  BIGINT UNSIGNED NOT NULL,
+  code_hash BINARY(32)      NOT NULL COMMENT 'SHA-256',
+  PRIMARY KEY (user_key, code_hash),
+  CONSTRAINT recovery_code_of_user FOREIGN KEY (user_key) REFERENCES user (user_key)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'A code that takes the place of a second factor once';
+
+-- Somebody who is signed in with a browser.
+CREATE TABLE session (
+  session_key  BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
+  session_hash BINARY(32)      NOT NULL COMMENT 'SHA-256 of what the cookie holds',
+  user_key     BIGINT UNSIGNED NOT NULL,
+  address      VARCHAR(64)     NOT NULL DEFAULT '' COMMENT 'IP address at sign-in',
+  user_agent   VARCHAR(255)    NOT NULL DEFAULT '' COMMENT 'as the browser calls itself',
+  created_at   DATETIME(6)     NOT NULL COMMENT 'UTC',
+  last_used_at DATETIME(6)     NOT NULL COMMENT 'UTC, to the minute',
+  PRIMARY KEY (session_key),
+  UNIQUE KEY session_by_hash (session_hash),
+  KEY session_of_user (user_key),
+  KEY session_by_last_use (last_used_at),
+  CONSTRAINT session_of_user FOREIGN KEY (user_key) REFERENCES user (user_key)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'Somebody who is signed in with a browser';
+
+-- What a program signs in with.
+CREATE TABLE token (
+  token_key    BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
+  token_hash   BINARY(32)      NOT NULL COMMENT 'SHA-256',
+  user_key     BIGINT UNSIGNED NOT NULL COMMENT 'whose rights it has, as far as its scope goes',
+  name         VARCHAR(64)     NOT NULL COMMENT 'what it is for',
+  scope        VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'rights, commas between',
+  created_at   DATETIME(6)     NOT NULL COMMENT 'UTC',
+  expires_at   DATETIME(6)     NOT NULL COMMENT 'UTC',
+  last_used_at DATETIME(6)     NULL COMMENT 'UTC, to the minute',
+  PRIMARY KEY (token_key),
+  UNIQUE KEY token_by_hash (token_hash),
+  KEY token_of_user (user_key),
+  CONSTRAINT token_of_user FOREIGN KEY (user_key) REFERENCES user (user_key)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'What a program signs in with';
+
+-- People who are given studies together.
+CREATE TABLE user_group (
+  group_key   BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
+  name        VARCHAR(64) COLLATE utf8mb4_unicode_520_ci NOT NULL,
+  description VARCHAR(255)    NOT NULL DEFAULT '',
+  created_at  DATETIME(6)     NOT NULL COMMENT 'UTC',
+  PRIMARY KEY (group_key),
+  UNIQUE KEY user_group_by_name (name)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'People who are given studies together';
+
+-- Who belongs to a group.
+CREATE TABLE user_group_member (
+  group_key BIGINT UNSIGNED NOT NULL,
+  user_key  BIGINT UNSIGNED NOT NULL,
+  PRIMARY KEY (group_key, user_key),
+  KEY user_group_member_by_user (user_key),
+  CONSTRAINT user_group_member_of_group FOREIGN KEY (group_key) REFERENCES user_group (group_key),
+  CONSTRAINT user_group_member_of_user FOREIGN KEY (user_key) REFERENCES user (user_key)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'Who belongs to a group';
+
+-- A study, or all studies of a patient, that somebody or a group was given. Exactly one of study_key and patient_key is
+-- there, and exactly one of user_key and group_key.
+CREATE TABLE study_grant (
+  grant_key   BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
+  study_key   BIGINT UNSIGNED NULL,
+  patient_key BIGINT UNSIGNED NULL COMMENT 'every study filed under this patient, those to come too',
+  user_key    BIGINT UNSIGNED NULL,
+  group_key   BIGINT UNSIGNED NULL,
+  granted_by  VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'user.name',
+  granted_at  DATETIME(6)     NOT NULL COMMENT 'UTC',
+  PRIMARY KEY (grant_key),
+  UNIQUE KEY study_grant_of_study_to_user (study_key, user_key),
+  UNIQUE KEY study_grant_of_study_to_group (study_key, group_key),
+  UNIQUE KEY study_grant_of_patient_to_user (patient_key, user_key),
+  UNIQUE KEY study_grant_of_patient_to_group (patient_key, group_key),
+  KEY study_grant_by_user (user_key),
+  KEY study_grant_by_group (group_key),
+  CONSTRAINT study_grant_of_study FOREIGN KEY (study_key) REFERENCES study (study_key),
+  CONSTRAINT study_grant_of_patient FOREIGN KEY (patient_key) REFERENCES patient (patient_key),
+  CONSTRAINT study_grant_to_user FOREIGN KEY (user_key) REFERENCES user (user_key),
+  CONSTRAINT study_grant_to_group FOREIGN KEY (group_key) REFERENCES user_group (group_key)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'A study or a patient that somebody or a group was given';
+
+-- A link that shows one study to whoever holds it.
+CREATE TABLE share (
+  share_key     BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
+  link_hash     BINARY(32)      NOT NULL COMMENT 'SHA-256 of what stands in the address',
+  study_key     BIGINT UNSIGNED NOT NULL,
+  user_key      BIGINT UNSIGNED NOT NULL COMMENT 'who made it',
+  password_hash VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL DEFAULT '' COMMENT 'Argon2id, PHC string format; empty: none is asked for',
+  may_download  BOOLEAN         NOT NULL,
+  note          VARCHAR(255)    NOT NULL DEFAULT '' COMMENT 'for whom it is',
+  created_at    DATETIME(6)     NOT NULL COMMENT 'UTC',
+  expires_at    DATETIME(6)     NOT NULL COMMENT 'UTC',
+  revoked_at    DATETIME(6)     NULL COMMENT 'UTC',
+  opened        INT UNSIGNED    NOT NULL DEFAULT 0 COMMENT 'how often',
+  last_opened_at DATETIME(6)    NULL COMMENT 'UTC',
+  PRIMARY KEY (share_key),
+  UNIQUE KEY share_by_link (link_hash),
+  KEY share_of_study (study_key),
+  KEY share_of_user (user_key),
+  CONSTRAINT share_of_study FOREIGN KEY (study_key) REFERENCES study (study_key),
+  CONSTRAINT share_of_user FOREIGN KEY (user_key) REFERENCES user (user_key)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'A link that shows one study to whoever holds it';
+
+-- Somebody who came by such a link.
+CREATE TABLE visit (
+  visit_key    BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
+  visit_hash   BINARY(32)      NOT NULL COMMENT 'SHA-256 of what the cookie holds',
+  share_key    BIGINT UNSIGNED NOT NULL,
+  address      VARCHAR(64)     NOT NULL DEFAULT '' COMMENT 'IP address',
+  created_at   DATETIME(6)     NOT NULL COMMENT 'UTC',
+  last_used_at DATETIME(6)     NOT NULL COMMENT 'UTC, to the minute',
+  PRIMARY KEY (visit_key),
+  UNIQUE KEY visit_by_hash (visit_hash),
+  KEY visit_of_share (share_key),
+  KEY visit_by_last_use (last_used_at),
+  CONSTRAINT visit_of_share FOREIGN KEY (share_key) REFERENCES share (share_key)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'Somebody who came by such a link';
+
+-- Who did what, and who saw what: a row for each action, written with it and never changed. Each holds a hash over
+-- itself and the row before, so that a row that was changed or taken out shows (filmroom check).
+CREATE TABLE audit (
+  audit_key            BIGINT UNSIGNED NOT NULL COMMENT 'counts up by one',
+  recorded_at          DATETIME(6)     NOT NULL COMMENT 'UTC',
+  actor_kind           VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'user, program, visitor, peer, terminal or nobody',
+  actor                VARCHAR(64)     NOT NULL COMMENT 'user.name, the AE title, the number of the share, or what was typed at a sign-in that failed',
+  address              VARCHAR(64)     NOT NULL COMMENT 'IP address, empty at a terminal',
+  action               VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  patient_id           VARCHAR(64)     NOT NULL COMMENT '(0010,0020)',
+  issuer_of_patient_id VARCHAR(64)     NOT NULL COMMENT '(0010,0021)',
+  patient_name         VARCHAR(324) COLLATE utf8mb4_unicode_520_ci NOT NULL COMMENT '(0010,0010)',
+  study_instance_uid   VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT '(0020,000D)',
+  series_instance_uid  VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT '(0020,000E)',
+  details              VARCHAR(1000)   NOT NULL COMMENT 'what was looked for, changed from what to what, or why it was refused',
+  outcome              VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'done or refused',
+  hash                 BINARY(32)      NOT NULL COMMENT 'SHA-256, see src/db/audit/chain.rs',
+  PRIMARY KEY (audit_key),
+  KEY audit_by_time (recorded_at),
+  KEY audit_by_actor (actor, audit_key),
+  KEY audit_by_patient (patient_id, audit_key),
+  KEY audit_by_study (study_instance_uid, audit_key)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'Who did what, and who saw what';
+
+INSERT INTO schema_version (version, upgraded_at) VALUES (13, UTC_TIMESTAMP(6));

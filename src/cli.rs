@@ -1,6 +1,9 @@
-//! The command line: `serve`, `demo`, `peer`.
+//! The command line: `serve`, `demo`, `peer`, `user`, `check`.
 //!
 //! Exit codes: 0 done, 1 it did not work, 2 the settings are wrong.
+
+mod check;
+mod user;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -8,8 +11,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use mysql_async::prelude::Queryable;
 
 use crate::config::{Config, Settings};
+use crate::db::audit::{self, Action, Actor, ActorKind, Entry};
 use crate::db::{self, DatabaseUrl};
 use crate::dicom::ae_title::AeTitle;
 use crate::dimse::access::UnknownPeers;
@@ -39,6 +44,18 @@ enum Command {
         settings: Settings,
         #[command(subcommand)]
         command: PeerCommand,
+    },
+    /// People who may sign in.
+    User {
+        #[command(flatten)]
+        settings: Settings,
+        #[command(subcommand)]
+        command: user::UserCommand,
+    },
+    /// Follow the audit trail through, and tell whether an entry was changed or taken out.
+    Check {
+        #[command(flatten)]
+        settings: Settings,
     },
 }
 
@@ -109,6 +126,8 @@ pub fn main() -> ExitCode {
             Command::Serve(settings) => serve(settings.check()?).await,
             Command::Demo { settings } => demo(settings).await,
             Command::Peer { settings, command } => peer(&settings, command).await,
+            Command::User { settings, command } => user::run(&settings, command).await,
+            Command::Check { settings } => check::run(&settings).await,
         }
     });
     runtime.shutdown_timeout(Duration::from_secs(2));
@@ -160,6 +179,8 @@ async fn demo(settings: DemoSettings) -> anyhow::Result<()> {
     let stop = stop_signal()?;
     let server = Server::build(config).await?;
     let (dicom, http) = (server.dicom_address(), server.http_address());
+    let name = "demo".parse().map_err(|err| anyhow::anyhow!("the demo's user: {err}"))?;
+    let password = server.people().demo_account(at_terminal(), &name).await?;
     let running = tokio::spawn(server.run(stop));
     let summary =
         crate::demo::fill(dicom, &ae_title).await.context("cannot store the studies of the demo")?;
@@ -167,6 +188,7 @@ async fn demo(settings: DemoSettings) -> anyhow::Result<()> {
     println!("{summary}");
     println!();
     println!("  pages       http://{http}/");
+    println!("  sign in     {name} with the password {password}");
     println!("  DICOM       {ae_title} at {} port {}", dicom.ip(), dicom.port());
     println!("  try         storescu -aec {ae_title} {} {} FILE.dcm", dicom.ip(), dicom.port());
     println!("  stop        Ctrl-C");
@@ -175,17 +197,42 @@ async fn demo(settings: DemoSettings) -> anyhow::Result<()> {
 }
 
 async fn peer(settings: &Settings, command: PeerCommand) -> anyhow::Result<()> {
+    with_database(settings, async |pool| peer_command(pool, command).await).await
+}
+
+/// Runs a command with the database of the settings, its tables made or brought up to date.
+async fn with_database(
+    settings: &Settings,
+    command: impl AsyncFnOnce(&db::Pool) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let config = settings.check()?;
     let access = DatabaseAccess::open(&config).await?;
-    let result = peer_command(&access.url, command).await;
+    let run = async {
+        access.prepare().await?;
+        let pool = db::connect(&access.url).await?;
+        let result = command(&pool).await;
+        pool.close().await.map_err(db::Error::from)?;
+        result
+    };
+    let result = run.await;
     access.close().await;
     result
 }
 
-async fn peer_command(url: &DatabaseUrl, command: PeerCommand) -> anyhow::Result<()> {
-    db::schema::prepare(url).await?;
-    let pool = db::connect(url).await?;
-    let mut conn = db::acquire(&pool).await?;
+/// Whoever runs a command, for the audit trail.
+fn at_terminal() -> Actor {
+    let name = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
+    Actor { kind: ActorKind::Terminal, name: name.unwrap_or_default(), address: String::new() }
+}
+
+/// Adds a line about a peer to the audit trail, in the transaction that changes it.
+async fn note(change: &mut impl Queryable, details: String) -> anyhow::Result<()> {
+    let entry = Entry::of(at_terminal(), Action::ChangePeer, details);
+    Ok(audit::append(change, &[entry]).await.map_err(db::Error::from)?)
+}
+
+async fn peer_command(pool: &db::Pool, command: PeerCommand) -> anyhow::Result<()> {
+    let mut conn = db::acquire(pool).await?;
     match command {
         PeerCommand::Add { ae_title, host, port, no_store, description } => {
             let ae_title: AeTitle = ae_title.parse()?;
@@ -197,8 +244,13 @@ async fn peer_command(url: &DatabaseUrl, command: PeerCommand) -> anyhow::Result
                 anyhow::bail!("--description: at most 255 characters");
             }
             let details = db::peer::PeerDetails { ae_title, host, port, may_store: !no_store, description };
-            match db::peer::add(&mut conn, &details).await {
-                Ok(()) => println!("{} is a peer now", details.ae_title),
+            let mut change = conn.start_transaction(Default::default()).await.map_err(db::Error::from)?;
+            match db::peer::add(&mut change, &details).await {
+                Ok(()) => {
+                    note(&mut change, format!("added {}", details.ae_title)).await?;
+                    change.commit().await.map_err(db::Error::from)?;
+                    println!("{} is a peer now", details.ae_title);
+                }
                 Err(err) if db::is_duplicate(&err) => {
                     anyhow::bail!("{} is a peer already: remove it first to change it", details.ae_title)
                 }
@@ -228,12 +280,13 @@ async fn peer_command(url: &DatabaseUrl, command: PeerCommand) -> anyhow::Result
             let ae_title: AeTitle = ae_title.parse()?;
             let peer = db::peer::by_ae_title(&mut conn, &ae_title).await.map_err(db::Error::from)?;
             let Some(peer) = peer else { anyhow::bail!("{ae_title} is no peer") };
-            db::peer::remove(&mut conn, peer.peer_key).await.map_err(db::Error::from)?;
+            let mut change = conn.start_transaction(Default::default()).await.map_err(db::Error::from)?;
+            db::peer::remove(&mut change, peer.peer_key).await.map_err(db::Error::from)?;
+            note(&mut change, format!("removed {ae_title}")).await?;
+            change.commit().await.map_err(db::Error::from)?;
             println!("{ae_title} is no peer any more");
         }
     }
-    drop(conn);
-    pool.close().await.map_err(db::Error::from)?;
     Ok(())
 }
 
@@ -256,6 +309,12 @@ impl DatabaseAccess {
                 Err(err) => Err(err.into()),
             },
         }
+    }
+
+    /// Makes the tables, or brings them up to date, as the account that may.
+    async fn prepare(&self) -> anyhow::Result<()> {
+        db::schema::prepare(&self.url).await?;
+        Ok(())
     }
 
     async fn close(self) {

@@ -56,6 +56,7 @@ pub mod db;
 pub mod demo;
 pub mod dicom;
 pub mod dimse;
+pub mod people;
 pub mod private_server;
 pub mod render;
 pub mod server;

@@ -15,6 +15,7 @@ use crate::codec::Decoder;
 use crate::config::Config;
 use crate::db::{self, Pool, ServeLock};
 use crate::dimse::listener;
+use crate::people::People;
 use crate::private_server::{self, PrivateServer};
 use crate::storage::Storage;
 use crate::web;
@@ -101,6 +102,9 @@ impl Server {
         }
         let data_dir = std::fs::canonicalize(&config.data_dir).unwrap_or(config.data_dir);
         let archive = Archive::new(pool.clone(), storage, tokio::runtime::Handle::current())?;
+        let people = Arc::new(People::new(pool.clone()).context("cannot make random bytes")?);
+        people.prepare().await?;
+        tell_how_to_begin(&people, http_address).await?;
         let (stop, stopping) = watch::channel(false);
         let app = Data::new(web::App {
             archive: archive.clone(),
@@ -119,7 +123,8 @@ impl Server {
                 started_at: chrono::Utc::now(),
                 unknown_peers: config.unknown_peers.as_str(),
             },
-            form_token: web::access::FormToken::random().context("cannot make random bytes")?,
+            people: people.clone(),
+            transport: web::transport::Transport::Loopback,
             stopping,
         });
         let dicom_settings = listener::Settings {
@@ -148,6 +153,11 @@ impl Server {
     /// Where DICOM is served; the port is the real one also where 0 was asked for.
     pub fn dicom_address(&self) -> SocketAddr {
         self.dicom_address
+    }
+
+    /// Who may sign in.
+    pub fn people(&self) -> &People {
+        &self.app.people
     }
 
     /// Where the pages are served.
@@ -199,6 +209,23 @@ impl Server {
         tracing::info!("stopped");
         ended
     }
+}
+
+/// Where nobody can sign in yet, tells the one address that changes that.
+async fn tell_how_to_begin(people: &People, http: SocketAddr) -> anyhow::Result<()> {
+    if people.is_anybody_there().await? {
+        return Ok(());
+    }
+    let token = people.set_up.begin(std::time::Instant::now()).context("cannot make random bytes")?;
+    let host = match http.ip() {
+        ip if ip.is_unspecified() => std::net::IpAddr::from([127, 0, 0, 1]),
+        ip => ip,
+    };
+    let http = SocketAddr::new(host, http.port());
+    tracing::warn!(
+        "nobody can sign in yet: make the first administrator within an hour at http://{http}/setup?token={token}"
+    );
+    Ok(())
 }
 
 /// The HTTP server. Its workers are threads with a runtime each; what they ask of the archive runs on ours.

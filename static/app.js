@@ -8,13 +8,16 @@ const rows = () => [...document.querySelectorAll("[data-rows] [data-study]")];
 
 let loading = null;
 
-async function show(address, { arrived = new Set(), remember = false } = {}) {
+async function show(address, { arrived = new Set(), remember = false, again = false } = {}) {
   loading?.abort();
   const mine = new AbortController();
   loading = mine;
   try {
-    const response = await fetch(address, { headers: { Accept: "text/html" }, signal: mine.signal });
-    if (!response.ok) return;
+    const headers = { Accept: "text/html", ...(again && { "X-Refresh": "1" }) };
+    const response = await fetch(address, { headers, signal: mine.signal });
+    // Signed out meanwhile: the page goes where a person would be sent.
+    if (response.redirected) location.reload();
+    if (!response.ok || response.redirected) return;
     const page = new DOMParser().parseFromString(await response.text(), "text/html");
     const fresh = page.querySelector("[data-list]");
     const old = list();
@@ -103,7 +106,7 @@ function listen(address) {
     if (new URLSearchParams(location.search).has("page")) return;
     const fresh = new Set(arrived);
     arrived.clear();
-    show(location.pathname + location.search, { arrived: fresh });
+    show(location.pathname + location.search, { arrived: fresh, again: true });
   };
   const close = () => {
     source?.close();

@@ -14,6 +14,7 @@ use crate::db::instance::Document;
 use crate::db::patient::Patient;
 use crate::db::series::Series;
 use crate::db::study::{Study, Totals, list};
+use crate::db::visibility::Visibility;
 use crate::db::{instance, patient, quarantine, series, study};
 use crate::dicom::query::{Page, Query};
 use crate::dicom::uid::StudyInstanceUid;
@@ -85,16 +86,21 @@ pub struct PatientDetails {
 }
 
 impl Archive {
-    /// The studies that match, one page of them.
-    pub async fn find_studies(&self, mut query: Query) -> Result<Found, Error> {
-        let archive = self.clone();
+    /// The visible studies that match, one page of them.
+    pub async fn find_studies(&self, mut query: Query, visibility: &Visibility) -> Result<Found, Error> {
+        let (archive, visibility) = (self.clone(), visibility.clone());
         self.with_connection(async move |mut conn| {
-            let modalities = series::modalities(&mut conn).await?;
-            let newest = list::newest(&mut conn).await?;
+            let sees_all = visibility == Visibility::All;
+            let modalities = match sees_all {
+                true => series::modalities(&mut conn).await?,
+                false => study::modalities(&mut conn, &visibility).await?,
+            };
+            // For somebody who does not see all, the number of the newest of all would tell how many there are.
+            let newest = list::newest_visible(&mut conn, &visibility).await?;
             query.page.as_of = Some(query.page.as_of.unwrap_or(newest).min(newest));
-            let (matches, studies) = match query.matches_everything() {
+            let (matches, studies) = match query.matches_everything() && sees_all {
                 true => archive.page_of_all(&mut conn, &mut query, newest).await?,
-                false => page_of_matches(&mut conn, &mut query).await?,
+                false => page_of_matches(&mut conn, &mut query, &visibility).await?,
             };
             Ok(found(query.page, matches, studies, modalities))
         })
@@ -112,37 +118,50 @@ impl Archive {
         waypoints.keep_up(&self.inner.runtime, &self.inner.pool, query.sort.by, newest);
         let total = match waypoints.total(conn, query.page.as_of.unwrap_or(newest)).await? {
             Some(total) => total,
-            None => list::count(conn, query).await?,
+            None => list::count(conn, query, &Visibility::All).await?,
         };
         query.page.number = within(query.page, total);
         let studies = match waypoints.page(conn, query, total).await? {
             Some(studies) => studies,
-            None => list::find(conn, query, query.page.offset(), query.page.size).await?,
+            None => list::find(conn, query, &Visibility::All, query.page.offset(), query.page.size).await?,
         };
         Ok((Matches::Exactly(total), studies))
     }
 
-    /// The study with this UID and all that its page shows.
-    pub async fn study_details(&self, uid: StudyInstanceUid) -> Result<Option<StudyDetails>, Error> {
+    /// The study with this UID and all that its page shows, if it is visible.
+    pub async fn study_details(
+        &self,
+        uid: StudyInstanceUid,
+        visibility: &Visibility,
+    ) -> Result<Option<StudyDetails>, Error> {
+        let visibility = visibility.clone();
         self.with_connection(async move |mut conn| {
-            let Some(study) = study::by_uid(&mut conn, &uid).await? else { return Ok(None) };
+            let Some(study) = study::by_uid(&mut conn, &uid, &visibility).await? else { return Ok(None) };
             let key = study.study_key;
             let patients = patient::of_study(&mut conn, key).await?;
             let series = series::of_study(&mut conn, key).await?;
             let documents = instance::documents(&mut conn, key, DOCUMENTS_OF_STUDY).await?;
             let quarantined = quarantine::of_study(&mut conn, key, QUARANTINED).await?;
-            let mut others = study::of_patient(&mut conn, study.patient_key, STUDIES_OF_PATIENT).await?;
+            let mut others =
+                study::of_patient(&mut conn, study.patient_key, &visibility, STUDIES_OF_PATIENT).await?;
             others.retain(|other| other.study_key != key);
             Ok(Some(StudyDetails { study, patients, series, documents, quarantined, others }))
         })
         .await
     }
 
-    /// The patient with this number, and their studies.
-    pub async fn patient_details(&self, patient_key: u64) -> Result<Option<PatientDetails>, Error> {
+    /// The patient with this number and their visible studies, if there is one.
+    pub async fn patient_details(
+        &self,
+        patient_key: u64,
+        visibility: &Visibility,
+    ) -> Result<Option<PatientDetails>, Error> {
+        let visibility = visibility.clone();
         self.with_connection(async move |mut conn| {
-            let Some(patient) = patient::by_key(&mut conn, patient_key).await? else { return Ok(None) };
-            let studies = study::of_patient(&mut conn, patient_key, STUDIES_OF_PATIENT).await?;
+            let Some(patient) = patient::by_key(&mut conn, patient_key, &visibility).await? else {
+                return Ok(None);
+            };
+            let studies = study::of_patient(&mut conn, patient_key, &visibility, STUDIES_OF_PATIENT).await?;
             Ok(Some(PatientDetails { patient, studies }))
         })
         .await
@@ -172,15 +191,42 @@ impl Archive {
         Ok(totals)
     }
 
-    /// What is in quarantine, the last to arrive first.
-    pub async fn list_quarantine(&self) -> Result<Vec<quarantine::Quarantined>, Error> {
-        self.with_connection(async move |mut conn| Ok(quarantine::list(&mut conn, QUARANTINED).await?)).await
+    /// What is in quarantine for visible studies, the last to arrive first.
+    pub async fn list_quarantine(
+        &self,
+        visibility: &Visibility,
+    ) -> Result<Vec<quarantine::Quarantined>, Error> {
+        let visibility = visibility.clone();
+        self.with_connection(async move |mut conn| {
+            Ok(quarantine::list(&mut conn, &visibility, QUARANTINED).await?)
+        })
+        .await
+    }
+
+    /// Of these Study Instance UIDs, those of visible studies.
+    pub async fn visible_among(
+        &self,
+        uids: Vec<String>,
+        visibility: &Visibility,
+    ) -> Result<Vec<String>, Error> {
+        if *visibility == Visibility::All {
+            return Ok(uids);
+        }
+        let visibility = visibility.clone();
+        self.with_connection(async move |mut conn| {
+            Ok(study::visible_among(&mut conn, &uids, &visibility).await?)
+        })
+        .await
     }
 }
 
 /// A page of what a search finds, and one study more where there is one and not all are counted.
-async fn page_of_matches(conn: &mut Conn, query: &mut Query) -> Result<(Matches, Vec<Study>), Error> {
-    let keys = list::matching_keys(conn, query, MOST_COUNTED + 1).await?;
+async fn page_of_matches(
+    conn: &mut Conn,
+    query: &mut Query,
+    visibility: &Visibility,
+) -> Result<(Matches, Vec<Study>), Error> {
+    let keys = list::matching_keys(conn, query, visibility, MOST_COUNTED + 1).await?;
     let counted = u64::try_from(keys.len()).unwrap_or(u64::MAX);
     let size = query.page.size;
     if counted <= MOST_COUNTED {
@@ -190,13 +236,13 @@ async fn page_of_matches(conn: &mut Conn, query: &mut Query) -> Result<(Matches,
     }
     // So many match that those of a page are soon found on the way along the order.
     let matches = Matches::MoreThan(MOST_COUNTED);
-    let studies = list::find(conn, query, query.page.offset(), size.saturating_add(1)).await?;
+    let studies = list::find(conn, query, visibility, query.page.offset(), size.saturating_add(1)).await?;
     if !studies.is_empty() {
         return Ok((matches, studies));
     }
-    let total = list::count(conn, query).await?;
+    let total = list::count(conn, query, visibility).await?;
     query.page.number = within(query.page, total);
-    Ok((Matches::Exactly(total), list::find(conn, query, query.page.offset(), size).await?))
+    Ok((Matches::Exactly(total), list::find(conn, query, visibility, query.page.offset(), size).await?))
 }
 
 /// The number of this page, or of the last one where it is behind that.

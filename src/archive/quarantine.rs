@@ -6,7 +6,9 @@ use flate2::read::DeflateDecoder;
 use sha2::{Digest, Sha256};
 
 use super::{Archive, Error};
+use crate::db::audit::{self, Entry};
 use crate::db::quarantine::{self, Quarantined, Version};
+use crate::db::visibility::Visibility;
 use crate::dicom::difference::{self, Difference};
 use crate::dicom::prescan::{self, Encoding, Limits, PixelData, Scan};
 use crate::dicom::uid::TransferSyntaxUid;
@@ -43,25 +45,40 @@ pub enum Pixels {
 
 impl Archive {
     /// Compares what is in quarantine under this number with what the archive keeps. `None` if nothing is.
-    pub async fn compare(&self, quarantine_key: u64) -> Result<Option<Comparison>, Error> {
-        let pair = self.in_quarantine(quarantine_key).await?;
+    pub async fn compare(
+        &self,
+        quarantine_key: u64,
+        visibility: &Visibility,
+    ) -> Result<Option<Comparison>, Error> {
+        let pair = self.in_quarantine(quarantine_key, visibility).await?;
         let Some(pair) = pair else { return Ok(None) };
         let storage = self.storage().clone();
         self.blocking(move || Ok(Some(compare(&storage, pair)))).await
     }
 
-    /// What is in quarantine under this number.
-    pub async fn in_quarantine(&self, quarantine_key: u64) -> Result<Option<Quarantined>, Error> {
-        self.with_connection(async move |mut conn| Ok(quarantine::by_key(&mut conn, quarantine_key).await?))
-            .await
+    /// What is in quarantine under this number, if the study it is about is visible.
+    pub async fn in_quarantine(
+        &self,
+        quarantine_key: u64,
+        visibility: &Visibility,
+    ) -> Result<Option<Quarantined>, Error> {
+        let visibility = visibility.clone();
+        self.with_connection(async move |mut conn| {
+            Ok(quarantine::by_key(&mut conn, quarantine_key, &visibility).await?)
+        })
+        .await
     }
 
-    /// Keeps the first, and removes the second with its file. False if there was none.
-    pub async fn discard_quarantined(&self, quarantine_key: u64) -> Result<bool, Error> {
+    /// Keeps the first, and removes the second with its file; `entry` goes into the audit trail with it. False if there
+    /// was none.
+    pub async fn discard_quarantined(&self, quarantine_key: u64, entry: Entry) -> Result<bool, Error> {
         let path = self
             .with_connection(async move |mut conn| {
                 let mut transaction = conn.start_transaction(Default::default()).await?;
                 let path = quarantine::remove(&mut transaction, quarantine_key).await?;
+                if path.is_some() {
+                    audit::append(&mut transaction, &[entry]).await?;
+                }
                 transaction.commit().await?;
                 Ok(path)
             })

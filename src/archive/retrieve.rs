@@ -21,6 +21,7 @@ use moka::sync::Cache;
 pub use self::pixels::{Frame, NativePixels};
 use super::{Archive, Error};
 use crate::db::frame::{self, EquipmentRow, SeriesRow, StackRow, StoredRow, StudyRow};
+use crate::db::visibility::Visibility;
 use crate::dicom::data_set::{DataSet, Value};
 use crate::dicom::frame_index::{self, FrameIndex};
 use crate::dicom::prescan::{self, Encoding, Limits, PixelData};
@@ -155,17 +156,26 @@ fn tree_weight(data_set: &DataSet) -> usize {
 }
 
 impl Archive {
-    /// The instance with this UID, if we hold it.
-    pub async fn instance(&self, uid: &SopInstanceUid) -> Result<Option<Holding>, Error> {
-        let uid = uid.clone();
-        let find = move |mut conn| async move { Ok(frame::instance(&mut conn, &uid).await?) };
+    /// The instance with this UID, if we hold it and its study is visible.
+    pub async fn instance(
+        &self,
+        uid: &SopInstanceUid,
+        visibility: &Visibility,
+    ) -> Result<Option<Holding>, Error> {
+        let (uid, visibility) = (uid.clone(), visibility.clone());
+        let find = move |mut conn| async move { Ok(frame::instance(&mut conn, &uid, &visibility).await?) };
         let row = self.with_connection(find).await?;
         row.map(|row| Holding::new(Place::Archive(row.holding_key), row)).transpose()
     }
 
-    /// The file in quarantine with this key, if it is still there.
-    pub async fn quarantined_file(&self, key: u64) -> Result<Option<Holding>, Error> {
-        let find = move |mut conn| async move { Ok(frame::quarantined(&mut conn, key).await?) };
+    /// The file in quarantine with this key, if it is still there and the study it is about is visible.
+    pub async fn quarantined_file(
+        &self,
+        key: u64,
+        visibility: &Visibility,
+    ) -> Result<Option<Holding>, Error> {
+        let visibility = visibility.clone();
+        let find = move |mut conn| async move { Ok(frame::quarantined(&mut conn, key, &visibility).await?) };
         let row = self.with_connection(find).await?;
         row.map(|row| Holding::new(Place::Quarantine(row.holding_key), row)).transpose()
     }
@@ -175,10 +185,13 @@ impl Archive {
         &self,
         uid: &SeriesInstanceUid,
         study: Option<&StudyInstanceUid>,
+        visibility: &Visibility,
     ) -> Result<Option<(Holding, String)>, Error> {
-        let (uid, study) = (uid.clone(), study.cloned());
+        let (uid, study, visibility) = (uid.clone(), study.cloned(), visibility.clone());
         let find = move |mut conn| async move {
-            let Some((key, changed)) = frame::series_key(&mut conn, &uid, study.as_ref()).await? else {
+            let Some((key, changed)) =
+                frame::series_key(&mut conn, &uid, study.as_ref(), &visibility).await?
+            else {
                 return Ok(None);
             };
             let images = frame::images_of_series(&mut conn, key).await?;
@@ -188,10 +201,14 @@ impl Archive {
     }
 
     /// The instance that stands for a study, the middle of its most telling series, and when that last changed.
-    pub async fn middle_of_study(&self, uid: &StudyInstanceUid) -> Result<Option<(Holding, String)>, Error> {
-        let uid = uid.clone();
+    pub async fn middle_of_study(
+        &self,
+        uid: &StudyInstanceUid,
+        visibility: &Visibility,
+    ) -> Result<Option<(Holding, String)>, Error> {
+        let (uid, visibility) = (uid.clone(), visibility.clone());
         let find = move |mut conn| async move {
-            let Some(study) = frame::study(&mut conn, &uid).await? else { return Ok(None) };
+            let Some(study) = frame::study(&mut conn, &uid, &visibility).await? else { return Ok(None) };
             let series = frame::series_of_study(&mut conn, study.study_key).await?;
             let Some(telling) = most_telling(&series) else { return Ok(None) };
             let row = frame::middle(&mut conn, telling.series_key, telling.images).await?;
@@ -200,14 +217,15 @@ impl Archive {
         standing_for(self.with_connection(find).await?)
     }
 
-    /// A study and its series, for the viewer.
+    /// A study and its series, for the viewer, if it is visible.
     pub async fn viewed_study(
         &self,
         uid: &StudyInstanceUid,
+        visibility: &Visibility,
     ) -> Result<Option<(StudyRow, Vec<SeriesRow>)>, Error> {
-        let uid = uid.clone();
+        let (uid, visibility) = (uid.clone(), visibility.clone());
         self.with_connection(move |mut conn| async move {
-            let Some(study) = frame::study(&mut conn, &uid).await? else { return Ok(None) };
+            let Some(study) = frame::study(&mut conn, &uid, &visibility).await? else { return Ok(None) };
             let series = frame::series_of_study(&mut conn, study.study_key).await?;
             Ok(Some((study, series)))
         })

@@ -4,6 +4,8 @@
 //! Read only. The order within a series is the same everywhere: Instance Number, then the position along the
 //! normal of the slices, then the UID, so that a number in an address always means the same picture.
 
+use super::study::bound;
+use super::visibility::Visibility;
 use chrono::{NaiveDate, NaiveTime};
 use mysql_async::params;
 use mysql_async::prelude::{FromRow, Queryable};
@@ -127,12 +129,14 @@ pub struct EquipmentRow {
     pub station_name: String,
 }
 
-/// The instance with this UID, if we hold it.
+/// The instance with this UID, if we hold it and its study is visible.
 pub async fn instance(
     conn: &mut impl Queryable,
     uid: &SopInstanceUid,
+    visibility: &Visibility,
 ) -> mysql_async::Result<Option<StoredRow>> {
-    conn.exec_first(
+    let visible = visibility.of_one();
+    let sql = format!(
         "SELECT instance.instance_key AS holding_key,
                 study.study_instance_uid,
                 series.series_instance_uid,
@@ -149,33 +153,43 @@ pub async fn instance(
            FROM instance
            JOIN series ON series.series_key = instance.series_key
            JOIN study ON study.study_key = series.study_key
-          WHERE instance.sop_instance_uid = :uid",
-        params! { "uid" => uid.as_str() },
-    )
-    .await
+          WHERE instance.sop_instance_uid = ?
+            AND {}",
+        visible.sql
+    );
+    conn.exec_first(sql, bound([uid.as_str().into()], visible.params)).await
 }
 
-/// The quarantined file with this key, if it is still there.
-pub async fn quarantined(conn: &mut impl Queryable, key: u64) -> mysql_async::Result<Option<StoredRow>> {
-    conn.exec_first(
-        "SELECT quarantine_key AS holding_key,
-                study_instance_uid,
-                series_instance_uid,
-                sop_instance_uid,
-                sop_class_uid,
-                transfer_syntax_uid,
-                number_of_frames,
-                path,
-                size_bytes,
-                data_set_offset,
-                data_set_sha256,
+/// The quarantined file with this key, if it is still there and the study that holds the first one is visible.
+pub async fn quarantined(
+    conn: &mut impl Queryable,
+    key: u64,
+    visibility: &Visibility,
+) -> mysql_async::Result<Option<StoredRow>> {
+    let visible = visibility.of_one();
+    let sql = format!(
+        "SELECT quarantine.quarantine_key AS holding_key,
+                quarantine.study_instance_uid,
+                quarantine.series_instance_uid,
+                quarantine.sop_instance_uid,
+                quarantine.sop_class_uid,
+                quarantine.transfer_syntax_uid,
+                quarantine.number_of_frames,
+                quarantine.path,
+                quarantine.size_bytes,
+                quarantine.data_set_offset,
+                quarantine.data_set_sha256,
                 NULL AS pixel_data_offset,
                 NULL AS pixel_data_length
            FROM quarantine
-          WHERE quarantine_key = :key",
-        params! { "key" => key },
-    )
-    .await
+           JOIN instance ON instance.sop_instance_uid = quarantine.sop_instance_uid
+           JOIN series ON series.series_key = instance.series_key
+           JOIN study ON study.study_key = series.study_key
+          WHERE quarantine.quarantine_key = ?
+            AND {}",
+        visible.sql
+    );
+    conn.exec_first(sql, bound([key.into()], visible.params)).await
 }
 
 /// The encoded frame index of an encapsulated instance, where it has one.
@@ -192,12 +206,14 @@ pub async fn frame_index(
     .await
 }
 
-/// The patient and study lines, if we hold the study.
+/// The patient and study lines, if we hold the study and it is visible.
 pub async fn study(
     conn: &mut impl Queryable,
     uid: &StudyInstanceUid,
+    visibility: &Visibility,
 ) -> mysql_async::Result<Option<StudyRow>> {
-    conn.exec_first(
+    let visible = visibility.of_one();
+    let sql = format!(
         "SELECT study_key,
                 patient_key,
                 patient_name,
@@ -209,10 +225,11 @@ pub async fn study(
                 study_description,
                 accession_number
            FROM study
-          WHERE study_instance_uid = :uid",
-        params! { "uid" => uid.as_str() },
-    )
-    .await
+          WHERE study_instance_uid = ?
+            AND {}",
+        visible.sql
+    );
+    conn.exec_first(sql, bound([uid.as_str().into()], visible.params)).await
 }
 
 /// The series of a study: by number, then by time, then by UID.
@@ -248,24 +265,28 @@ pub async fn series_of_study(
 }
 
 /// Where a series is: its key, and when it last changed. A Series Instance UID that two studies share belongs,
-/// without the study, to the first.
+/// without the study, to the first that is visible.
 pub async fn series_key(
     conn: &mut impl Queryable,
     uid: &SeriesInstanceUid,
     study: Option<&StudyInstanceUid>,
+    visibility: &Visibility,
 ) -> mysql_async::Result<Option<(u64, String)>> {
-    conn.exec_first(
+    let visible = visibility.of_one();
+    let sql = format!(
         "SELECT series.series_key,
                 DATE_FORMAT(series.changed_at, '%Y%m%d%H%i%s%f')
            FROM series
            JOIN study ON study.study_key = series.study_key
-          WHERE series.series_instance_uid = :uid
-            AND (:study IS NULL OR study.study_instance_uid = :study)
+          WHERE series.series_instance_uid = ?
+            AND (? IS NULL OR study.study_instance_uid = ?)
+            AND {}
           ORDER BY series.series_key
           LIMIT 1",
-        params! { "uid" => uid.as_str(), "study" => study.map(StudyInstanceUid::as_str) },
-    )
-    .await
+        visible.sql
+    );
+    let study = study.map(StudyInstanceUid::as_str);
+    conn.exec_first(sql, bound([uid.as_str().into(), study.into(), study.into()], visible.params)).await
 }
 
 /// How many instances of a series are images.

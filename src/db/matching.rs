@@ -5,6 +5,7 @@
 
 use mysql_async::Value;
 
+use super::visibility::Visibility;
 use crate::dicom::person_name;
 use crate::dicom::query::{Attribute, Direction, Key, Kind, Matching, Query, Sort, SortKey, Word};
 
@@ -32,9 +33,13 @@ impl Conditions {
     }
 }
 
-/// The WHERE of `query` over `study`.
-pub fn conditions(query: &Query) -> Conditions {
+/// The WHERE of `query` over `study`, among the studies that are visible.
+pub fn conditions(query: &Query, visibility: &Visibility) -> Conditions {
     let mut conditions = Conditions { sql: Vec::new(), params: Vec::new() };
+    if *visibility != Visibility::All {
+        let visible = visibility.of_many();
+        conditions.add(visible.sql, visible.params);
+    }
     for word in &query.words {
         anywhere(&mut conditions, word);
     }
@@ -252,6 +257,18 @@ fn containing(text: &str) -> String {
     format!("%{}%", like(text))
 }
 
+/// The LIKE pattern of a text in which nothing stands for anything else.
+pub(super) fn literally(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len() + 2);
+    for c in text.chars() {
+        if matches!(c, '%' | '_' | '!') {
+            pattern.push('!');
+        }
+        pattern.push(c);
+    }
+    pattern
+}
+
 /// The LIKE pattern of a text with DICOM's wild cards.
 fn like(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len() + 2);
@@ -282,7 +299,7 @@ mod tests {
     }
 
     fn of(attribute: Attribute, matching: Matching) -> Conditions {
-        conditions(&query("", vec![Key { attribute, matching }]))
+        conditions(&query("", vec![Key { attribute, matching }]), &Visibility::All)
     }
 
     fn texts(conditions: &Conditions) -> Vec<String> {
@@ -295,7 +312,7 @@ mod tests {
 
     #[test]
     fn nothing_asked_is_everything() {
-        assert_eq!(conditions(&query("", vec![])).sql(), "TRUE");
+        assert_eq!(conditions(&query("", vec![]), &Visibility::All).sql(), "TRUE");
         assert_eq!(of(Attribute::PatientId, Matching::Universal).sql(), "TRUE");
     }
 
@@ -329,7 +346,7 @@ mod tests {
                 Key { attribute: Attribute::StudyDescription, matching: Matching::Contains(hostile.into()) },
             ],
         );
-        assert!(!conditions(&query).sql().contains("DROP"));
+        assert!(!conditions(&query, &Visibility::All).sql().contains("DROP"));
     }
 
     #[test]
@@ -339,14 +356,14 @@ mod tests {
 
     #[test]
     fn each_word_is_looked_for_in_name_id_and_accession_number() {
-        let conditions = conditions(&query("Müller 4711", vec![]));
+        let conditions = conditions(&query("Müller 4711", vec![]), &Visibility::All);
         assert_eq!(texts(&conditions), ["%muller%", "%Müller%", "%Müller%", "%4711%", "%4711%", "%4711%"]);
         assert_eq!(conditions.sql.len(), 2);
     }
 
     #[test]
     fn a_word_with_a_hyphen_is_two_words_of_a_name_and_one_of_an_id() {
-        let conditions = conditions(&query("Meyer-Lansky", vec![]));
+        let conditions = conditions(&query("Meyer-Lansky", vec![]), &Visibility::All);
         assert_eq!(texts(&conditions), ["%meyer%", "%lansky%", "%Meyer-Lansky%", "%Meyer-Lansky%"]);
     }
 

@@ -10,8 +10,10 @@
 //! dropped, never used again: the answer to the old statement would be read as the answer to the next one. And no
 //! statement is put together from input: the protocol would run a second one after a semicolon.
 
+pub mod audit;
 mod error;
 pub mod frame;
+pub mod group;
 pub mod ingest;
 pub mod instance;
 mod lock;
@@ -19,13 +21,20 @@ pub mod matching;
 pub mod patient;
 pub mod peer;
 pub mod quarantine;
+pub mod role;
 mod row;
 pub mod schema;
 pub mod series;
 mod server;
+pub mod session;
 pub mod setting;
+pub mod share;
 pub mod study;
+pub mod token;
+mod upgrades;
 mod url;
+pub mod user;
+pub mod visibility;
 mod writer;
 
 pub use self::error::{Error, is_duplicate, is_transient};

@@ -5,6 +5,8 @@ use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{Conn, FromRowError, Result, Row, params};
 
 use super::row::column;
+use super::study::bound;
+use super::visibility::Visibility;
 
 /// A patient, as the first instance told of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,15 +38,29 @@ impl FromRow for Patient {
     }
 }
 
-/// The patient with this number.
-pub async fn by_key(conn: &mut Conn, patient_key: u64) -> Result<Option<Patient>> {
-    conn.exec_first(
+/// The patient with this number, if a study that is filed under them or came under them is visible.
+pub async fn by_key(conn: &mut Conn, patient_key: u64, visibility: &Visibility) -> Result<Option<Patient>> {
+    let visible = visibility.of_one();
+    let sql = format!(
         "SELECT patient_key, patient_id, issuer_of_patient_id, patient_name, patient_birth_date, patient_sex
            FROM patient
-          WHERE patient_key = :patient_key",
-        params! { "patient_key" => patient_key },
-    )
-    .await
+          WHERE patient_key = ?
+            AND {}",
+        match visibility {
+            Visibility::All => visible.sql,
+            Visibility::Study { .. } | Visibility::Own { .. } => format!(
+                "EXISTS (SELECT 1
+                           FROM (SELECT study_key FROM study WHERE patient_key = ?
+                                  UNION
+                                 SELECT study_key FROM patient_conflict WHERE patient_key = ?) AS named
+                           JOIN study ON study.study_key = named.study_key
+                          WHERE {})",
+                visible.sql
+            ),
+        }
+    );
+    let times = if *visibility == Visibility::All { 1 } else { 3 };
+    conn.exec_first(sql, bound(vec![patient_key.into(); times], visible.params)).await
 }
 
 /// The patient a study is filed under, then every other one it came under, in the order they came.

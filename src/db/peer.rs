@@ -132,7 +132,7 @@ pub async fn by_ae_title(conn: &mut Conn, ae_title: &AeTitle) -> Result<Option<P
 }
 
 /// The peer with this number.
-pub async fn by_key(conn: &mut Conn, peer_key: u64) -> Result<Option<Peer>> {
+pub async fn by_key(conn: &mut impl Queryable, peer_key: u64) -> Result<Option<Peer>> {
     conn.exec_first(
         "SELECT peer_key, ae_title, host, port, may_store, description, created_at, last_seen_at
            FROM peer
@@ -144,7 +144,7 @@ pub async fn by_key(conn: &mut Conn, peer_key: u64) -> Result<Option<Peer>> {
 
 /// Adds a peer. A second one with the same AE title is a duplicate, see [`super::is_duplicate`].
 /// What was noted of it as a stranger is forgotten.
-pub async fn add(conn: &mut Conn, peer: &PeerDetails) -> Result<()> {
+pub async fn add(conn: &mut impl Queryable, peer: &PeerDetails) -> Result<()> {
     conn.exec_drop(
         "INSERT INTO peer (ae_title, host, port, may_store, description, created_at)
          VALUES (:ae_title, :host, :port, :may_store, :description, UTC_TIMESTAMP(6))",
@@ -166,7 +166,7 @@ pub async fn add(conn: &mut Conn, peer: &PeerDetails) -> Result<()> {
 }
 
 /// Changes what the administrator decided of a peer. False if there is no such peer any more.
-pub async fn update(conn: &mut Conn, peer_key: u64, peer: &PeerDetails) -> Result<bool> {
+pub async fn update(conn: &mut impl Queryable, peer_key: u64, peer: &PeerDetails) -> Result<bool> {
     // An update to the same values touches no row, so existence is asked for.
     if by_key(conn, peer_key).await?.is_none() {
         return Ok(false);
@@ -190,9 +190,11 @@ pub async fn update(conn: &mut Conn, peer_key: u64, peer: &PeerDetails) -> Resul
 }
 
 /// Removes a peer. False if there was none.
-pub async fn remove(conn: &mut Conn, peer_key: u64) -> Result<bool> {
-    conn.exec_drop("DELETE FROM peer WHERE peer_key = :peer_key", params! { "peer_key" => peer_key }).await?;
-    Ok(conn.affected_rows() > 0)
+pub async fn remove(conn: &mut impl Queryable, peer_key: u64) -> Result<bool> {
+    let removed = conn
+        .exec_iter("DELETE FROM peer WHERE peer_key = :peer_key", params! { "peer_key" => peer_key })
+        .await?;
+    Ok(removed.affected_rows() > 0)
 }
 
 /// Notes that a peer has called.
@@ -262,7 +264,7 @@ pub async fn unknown(conn: &mut Conn) -> Result<Vec<UnknownCaller>> {
 }
 
 /// Forgets that this AE called.
-pub async fn forget_unknown(conn: &mut Conn, calling: &AeTitle, address: &str) -> Result<()> {
+pub async fn forget_unknown(conn: &mut impl Queryable, calling: &AeTitle, address: &str) -> Result<()> {
     conn.exec_drop(
         "DELETE FROM unknown_caller
           WHERE calling_ae_title = :calling AND address = :address",

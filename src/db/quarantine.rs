@@ -5,6 +5,8 @@ use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{Conn, FromRowError, Result, Row, params};
 
 use super::row::{column, parsed};
+use super::study::bound;
+use super::visibility::Visibility;
 use crate::dicom::uid::{SopClassUid, SopInstanceUid, StudyInstanceUid, TransferSyntaxUid};
 
 /// An instance in quarantine, beside the one the archive keeps under the same SOP Instance UID.
@@ -116,25 +118,28 @@ macro_rules! select {
     };
 }
 
-/// What is in quarantine, the last to arrive first, at most `limit`.
-pub async fn list(conn: &mut Conn, limit: u64) -> Result<Vec<Quarantined>> {
-    conn.exec(
+/// What is in quarantine for visible studies, the last to arrive first, at most `limit`.
+pub async fn list(conn: &mut Conn, visibility: &Visibility, limit: u64) -> Result<Vec<Quarantined>> {
+    let visible = visibility.of_many();
+    let sql = format!(
         concat!(
             select!(),
-            "ORDER BY quarantine.received_at DESC, quarantine.quarantine_key DESC LIMIT :limit"
+            "WHERE {} ORDER BY quarantine.received_at DESC, quarantine.quarantine_key DESC LIMIT ?"
         ),
-        params! { "limit" => limit },
-    )
-    .await
+        visible.sql
+    );
+    conn.exec(sql, bound(visible.params, vec![limit.into()])).await
 }
 
-/// The instance in quarantine with this number.
-pub async fn by_key(conn: &mut Conn, quarantine_key: u64) -> Result<Option<Quarantined>> {
-    conn.exec_first(
-        concat!(select!(), "WHERE quarantine.quarantine_key = :quarantine_key"),
-        params! { "quarantine_key" => quarantine_key },
-    )
-    .await
+/// The instance in quarantine with this number, if the study that holds the first one is visible.
+pub async fn by_key(
+    conn: &mut Conn,
+    quarantine_key: u64,
+    visibility: &Visibility,
+) -> Result<Option<Quarantined>> {
+    let visible = visibility.of_one();
+    let sql = format!(concat!(select!(), "WHERE quarantine.quarantine_key = ? AND {}"), visible.sql);
+    conn.exec_first(sql, bound([quarantine_key.into()], visible.params)).await
 }
 
 /// The numbers of what is in quarantine for instances of this study, the last to arrive first, at most `limit`.

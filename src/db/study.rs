@@ -3,9 +3,10 @@
 
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
 use mysql_async::prelude::{FromRow, Queryable};
-use mysql_async::{Conn, FromRowError, Result, Row, params};
+use mysql_async::{Conn, FromRowError, Result, Row, Value};
 
 use super::row::{column, parsed};
+use super::visibility::Visibility;
 use crate::dicom::uid::StudyInstanceUid;
 
 /// A study as a list shows it.
@@ -117,31 +118,77 @@ impl FromRow for Study {
     }
 }
 
-/// The study with this UID, if we hold it.
-pub async fn by_uid(conn: &mut Conn, uid: &StudyInstanceUid) -> Result<Option<Study>> {
-    conn.exec_first(
-        concat!("SELECT ", columns!(), " FROM study WHERE study.study_instance_uid = :uid"),
-        params! { "uid" => uid.as_str() },
-    )
-    .await
+/// The study with this UID, if we hold it and it is visible.
+pub async fn by_uid(
+    conn: &mut Conn,
+    uid: &StudyInstanceUid,
+    visibility: &Visibility,
+) -> Result<Option<Study>> {
+    let visible = visibility.of_one();
+    let sql = format!(
+        concat!("SELECT ", columns!(), " FROM study WHERE study.study_instance_uid = ? AND {}"),
+        visible.sql
+    );
+    conn.exec_first(sql, bound([uid.as_str().into()], visible.params)).await
 }
 
-/// The studies filed under this patient and those that came under it too, latest first, at most `limit`.
-pub async fn of_patient(conn: &mut Conn, patient_key: u64, limit: u64) -> Result<Vec<Study>> {
-    conn.exec(
+/// The visible studies filed under this patient and those that came under it too, latest first, at most `limit`.
+pub async fn of_patient(
+    conn: &mut Conn,
+    patient_key: u64,
+    visibility: &Visibility,
+    limit: u64,
+) -> Result<Vec<Study>> {
+    let visible = visibility.of_one();
+    let sql = format!(
         concat!(
             "SELECT ",
             columns!(),
-            " FROM (SELECT study_key FROM study WHERE patient_key = :patient_key
+            " FROM (SELECT study_key FROM study WHERE patient_key = ?
                      UNION
-                    SELECT study_key FROM patient_conflict WHERE patient_key = :patient_key) AS named
+                    SELECT study_key FROM patient_conflict WHERE patient_key = ?) AS named
               JOIN study ON study.study_key = named.study_key
+             WHERE {}
              ORDER BY study.study_date DESC, study.study_time DESC, study.study_key DESC
-             LIMIT :limit"
+             LIMIT ?"
         ),
-        params! { "patient_key" => patient_key, "limit" => limit },
-    )
-    .await
+        visible.sql
+    );
+    let mut params = bound([patient_key.into(), patient_key.into()], visible.params);
+    params.push(limit.into());
+    conn.exec(sql, params).await
+}
+
+/// The modalities of the visible studies, for the study list's chips.
+pub async fn modalities(conn: &mut Conn, visibility: &Visibility) -> Result<Vec<String>> {
+    let visible = visibility.of_many();
+    let sql = format!("SELECT DISTINCT study.modalities_in_study FROM study WHERE {}", visible.sql);
+    let sets: Vec<String> = conn.exec(sql, visible.params).await?;
+    let all = sets.iter().flat_map(|set| set.split(',')).filter(|modality| !modality.is_empty());
+    let mut modalities: Vec<String> = all.map(str::to_owned).collect();
+    modalities.sort();
+    modalities.dedup();
+    modalities.truncate(40);
+    Ok(modalities)
+}
+
+/// Of these studies, those that are visible.
+pub async fn visible_among(conn: &mut Conn, uids: &[String], visibility: &Visibility) -> Result<Vec<String>> {
+    if uids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let visible = visibility.of_one();
+    let sql = format!(
+        "SELECT study.study_instance_uid FROM study WHERE study.study_instance_uid IN ({}) AND {}",
+        vec!["?"; uids.len()].join(", "),
+        visible.sql
+    );
+    conn.exec(sql, bound(uids.iter().map(Value::from), visible.params)).await
+}
+
+/// The values of a statement, its own before those of the condition that follows.
+pub(super) fn bound(own: impl IntoIterator<Item = Value>, visible: Vec<Value>) -> Vec<Value> {
+    own.into_iter().chain(visible).collect()
 }
 
 /// How many patients, studies, series and instances there are, and the bytes of all files.

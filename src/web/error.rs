@@ -5,14 +5,20 @@
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use std::time::Duration;
+
+use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::http::{StatusCode, header};
 use actix_web::middleware::Next;
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use askama::Template;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::access::{CLEAR_SITE_DATA, caller_of};
 use super::page::{self, Layout};
 use crate::archive;
 use crate::db;
+use crate::people;
 
 /// Why a request did not get what it asked for.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +26,15 @@ pub enum Error {
     /// There is nothing at this address, or not any more.
     #[error("There is nothing at this address. It may have been removed, or the address may be incomplete.")]
     NotFound,
+    /// Nobody is signed in, or what was sent to sign in is no good.
+    #[error("Sign in first.")]
+    SignIn,
+    /// An administrator has to set up a second factor before anything else.
+    #[error("Set up a second factor first: open /account/second-factor in a browser.")]
+    SecondFactor,
+    /// Too many tries. When the next one is looked at.
+    #[error("There were too many tries. Try again in {} seconds.", .0.as_secs().max(1))]
+    TooMany(Duration),
     /// The caller may not have this. The sentence says why.
     #[error("{0}")]
     Forbidden(&'static str),
@@ -36,6 +51,29 @@ pub enum Error {
 
 /// What is behind an error; for the log alone.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+impl Error {
+    /// A fault of ours.
+    pub fn internal(err: impl Into<Cause>) -> Error {
+        Error::Internal(err.into())
+    }
+}
+
+impl From<people::Error> for Error {
+    fn from(err: people::Error) -> Error {
+        match err {
+            people::Error::Database(err) => err.into(),
+            people::Error::Password(people::password::Error::Busy) => Error::Unavailable(err.into()),
+            other => Error::Internal(other.into()),
+        }
+    }
+}
+
+impl From<mysql_async::Error> for Error {
+    fn from(err: mysql_async::Error) -> Error {
+        db::Error::from(err).into()
+    }
+}
 
 impl From<archive::Error> for Error {
     fn from(err: archive::Error) -> Error {
@@ -64,7 +102,9 @@ impl ResponseError for Error {
     fn status_code(&self) -> StatusCode {
         match self {
             Error::NotFound => StatusCode::NOT_FOUND,
-            Error::Forbidden(_) => StatusCode::FORBIDDEN,
+            Error::SignIn => StatusCode::UNAUTHORIZED,
+            Error::SecondFactor | Error::Forbidden(_) => StatusCode::FORBIDDEN,
+            Error::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Error::Invalid(_) => StatusCode::BAD_REQUEST,
             Error::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Error::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -73,10 +113,19 @@ impl ResponseError for Error {
 
     /// The sentence as plain text; [`render`] makes a page of it where a page was asked for.
     fn error_response(&self) -> HttpResponse {
-        HttpResponse::build(self.status_code())
-            .insert_header((header::CACHE_CONTROL, "no-store"))
-            .content_type("text/plain; charset=utf-8")
-            .body(self.to_string())
+        let mut response = HttpResponse::build(self.status_code());
+        response.insert_header((header::CACHE_CONTROL, "no-store"));
+        match self {
+            // Not Basic: a browser would ask for a password in a window of its own, for a picture too.
+            Error::SignIn => {
+                response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"filmroom\""));
+            }
+            Error::TooMany(wait) => {
+                response.insert_header((header::RETRY_AFTER, wait.as_secs().max(1).to_string()));
+            }
+            _ => {}
+        }
+        response.content_type("text/plain; charset=utf-8").body(self.to_string())
     }
 }
 
@@ -99,6 +148,9 @@ pub async fn render(
         return Ok(response.map_into_boxed_body());
     };
     let status = response.status();
+    if let Some(elsewhere) = err.as_error::<Error>().and_then(|err| elsewhere(err, response.request())) {
+        return Ok(response.into_response(elsewhere).map_into_boxed_body());
+    }
     let (sentence, id) = match err.as_error::<Error>() {
         Some(err) => (err.to_string(), logged(err, response.request())),
         None => (in_words(status).to_owned(), None),
@@ -113,6 +165,29 @@ pub async fn render(
         Err(err) => err.error_response(),
     };
     Ok(response.into_response(answer).map_into_boxed_body())
+}
+
+/// For a browser that asked for a page: where to go first.
+fn elsewhere(err: &Error, request: &HttpRequest) -> Option<HttpResponse> {
+    if !page::is_wanted(request) || !request.method().is_safe() {
+        return None;
+    }
+    match err {
+        Error::SignIn => {
+            let here = request.uri().path_and_query().map_or("/", |here| here.as_str());
+            let here = utf8_percent_encode(here, NON_ALPHANUMERIC);
+            let mut response = page::see_other(&format!("/login?next={here}"));
+            // Whoever signs in next finds nothing of what was looked at before.
+            if caller_of(request).is_some_and(|caller| caller.session_is_over) {
+                let (name, _) = CLEAR_SITE_DATA;
+                let (name, value) = (HeaderName::from_bytes(name.as_bytes()).ok()?, "\"cache\"");
+                response.headers_mut().insert(name, HeaderValue::from_static(value));
+            }
+            Some(response)
+        }
+        Error::SecondFactor => Some(page::see_other("/account/second-factor")),
+        _ => None,
+    }
 }
 
 /// Logs a fault with the address (without its query, which may name a patient), and returns what to quote.
@@ -145,7 +220,9 @@ fn new_id() -> String {
 fn heading(status: StatusCode) -> &'static str {
     match status {
         StatusCode::NOT_FOUND => "Not found",
+        StatusCode::UNAUTHORIZED => "Not signed in",
         StatusCode::FORBIDDEN => "Not allowed",
+        StatusCode::TOO_MANY_REQUESTS => "Too many tries",
         StatusCode::SERVICE_UNAVAILABLE => "Not available now",
         status if status.is_client_error() => "This does not work",
         _ => "Something went wrong",

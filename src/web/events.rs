@@ -16,9 +16,10 @@ use tokio::sync::{broadcast, watch};
 use tokio::time::{sleep, timeout};
 
 use super::App;
-use super::access::User;
+use super::access::Caller;
 use super::text;
 use crate::archive::activity::{Activity, Event, Live};
+use crate::db::visibility::Visibility;
 
 /// A comment is sent after this long without an event.
 const HEARTBEAT: Duration = Duration::from_secs(20);
@@ -28,12 +29,15 @@ const GATHER: Duration = Duration::from_millis(500);
 const MOST_STUDIES: usize = 20;
 
 /// `GET /events`
-pub async fn stream(_: User, app: web::Data<App>) -> HttpResponse {
+pub async fn stream(caller: Caller, app: web::Data<App>) -> HttpResponse {
     let activity = app.archive.activity().clone();
+    let receiving = receiving_for(&caller, &activity.live());
     let listener = Listener {
         events: activity.subscribe(),
         stopping: app.stopping.clone(),
-        greeting: Some(format!("retry: 3000\n\n{}", receiving_event(&activity))),
+        greeting: Some(format!("retry: 3000\n\n{}", event("receiving", &receiving))),
+        caller,
+        app,
         activity,
     };
     HttpResponse::Ok()
@@ -42,6 +46,11 @@ pub async fn stream(_: User, app: web::Data<App>) -> HttpResponse {
         .insert_header((header::CONTENT_ENCODING, "identity"))
         .insert_header(("X-Accel-Buffering", "no"))
         .streaming(listener.into_stream())
+}
+
+/// Who is sending now, in one line, for somebody who sees all studies; what is sent may be none of theirs otherwise.
+pub fn receiving_for(caller: &Caller, live: &[Live]) -> String {
+    if caller.visibility == Visibility::All { receiving(live) } else { String::new() }
 }
 
 /// Who is sending now, in one line; empty when nobody is.
@@ -65,6 +74,8 @@ struct Listener {
     stopping: watch::Receiver<bool>,
     activity: Activity,
     greeting: Option<String>,
+    caller: Caller,
+    app: web::Data<App>,
 }
 
 /// What a stream tells next.
@@ -96,9 +107,12 @@ impl Listener {
     }
 
     async fn news(&mut self) -> Option<String> {
-        let Ok(first) = timeout(HEARTBEAT, self.events.recv()).await else {
-            return Some(": still here\n\n".to_owned());
-        };
+        let first = timeout(HEARTBEAT, self.events.recv()).await;
+        // Whoever was signed out meanwhile hears nothing more.
+        if !self.caller.is_still_in(&self.app).await {
+            return None;
+        }
+        let Ok(first) = first else { return Some(": still here\n\n".to_owned()) };
         let mut news = News::default();
         news.take(first);
         sleep(GATHER).await;
@@ -109,7 +123,22 @@ impl Listener {
                 Err(TryRecvError::Empty | TryRecvError::Closed) => break,
             }
         }
-        if news.is_over { None } else { Some(news.written(&self.activity)) }
+        if news.is_over {
+            return None;
+        }
+        let uids = news.studies.iter().cloned().collect();
+        match self.app.archive.visible_among(uids, &self.caller.visibility).await {
+            Ok(visible) => {
+                // The empty one stands for what was missed: the page looks again, and finds what it may.
+                news.studies.retain(|uid| uid.is_empty() || visible.contains(uid));
+                let receiving = news.receiving.then(|| receiving_for(&self.caller, &self.activity.live()));
+                Some(news.written(receiving))
+            }
+            Err(err) => {
+                tracing::warn!(%err, "cannot tell which arrivals somebody may see");
+                None
+            }
+        }
     }
 }
 
@@ -129,10 +158,10 @@ impl News {
         }
     }
 
-    fn written(&self, activity: &Activity) -> String {
+    fn written(&self, receiving: Option<String>) -> String {
         let mut written = String::new();
-        if self.receiving {
-            written.push_str(&receiving_event(activity));
+        if let Some(receiving) = receiving {
+            written.push_str(&event("receiving", &receiving));
         }
         if !self.studies.is_empty() {
             let uids: Vec<&str> = self.studies.iter().take(MOST_STUDIES).map(String::as_str).collect();
@@ -140,10 +169,6 @@ impl News {
         }
         written
     }
-}
-
-fn receiving_event(activity: &Activity) -> String {
-    event("receiving", &receiving(&activity.live()))
 }
 
 /// One event. The data are a single line: AE titles and UIDs have no line breaks, and what had would be cut here.
@@ -182,6 +207,6 @@ mod tests {
     fn a_listener_that_fell_behind_is_told_to_look_again() {
         let mut news = News::default();
         news.take(Err(RecvError::Lagged(1000)));
-        assert!(news.written(&Activity::default()).contains("event: stored\n"));
+        assert!(news.written(None).contains("event: stored\n"));
     }
 }

@@ -8,19 +8,18 @@ use mysql_async::prelude::Queryable;
 use tokio::time::timeout;
 
 use super::App;
-use super::access::User;
 use crate::db;
 
 /// A database that takes longer is not ready.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// `GET /healthz`
-pub async fn alive(_: User) -> HttpResponse {
+pub async fn alive() -> HttpResponse {
     HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).body("ok\n")
 }
 
 /// `GET /readyz`: 503 while the database does not answer or the program is being stopped.
-pub async fn ready(_: User, app: web::Data<App>) -> HttpResponse {
+pub async fn ready(app: web::Data<App>) -> HttpResponse {
     let (mut response, body) = match is_ready(&app).await {
         true => (HttpResponse::Ok(), "ready\n"),
         false => (HttpResponse::ServiceUnavailable(), "not ready\n"),

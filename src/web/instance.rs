@@ -10,7 +10,7 @@ use std::sync::Arc;
 use actix_web::HttpResponse;
 use actix_web::body::SizedStream;
 use actix_web::http::header::{self, ContentDisposition, DispositionParam, DispositionType};
-use actix_web::web::{Bytes, Data, Path, Query, ServiceConfig, block, get};
+use actix_web::web::{Bytes, Data, Path, Query, block};
 use askama::Template;
 use dicom_dictionary_std::tags;
 use futures_util::stream;
@@ -20,12 +20,14 @@ use serde::Deserialize;
 use self::attributes::Listing;
 use self::report::Part;
 use super::App;
-use super::access::User;
+use super::access::Caller;
 use super::error::Error;
 use super::page::{self, Layout};
 use super::picture::{instance_of, kind_of, position};
 use super::text;
 use crate::archive::retrieve::{Holding, Unreadable};
+use crate::db::audit::{Action, Entry};
+use crate::db::role::Right;
 use crate::dicom::sop_class;
 
 /// Rows on a page.
@@ -37,16 +39,6 @@ const DOCUMENT_BYTES: u64 = 32 << 20;
 /// What is read of a file at a time on its way to a browser.
 const CHUNK: usize = 128 << 10;
 
-/// The addresses of an instance. `{instance}.dcm` comes first: the other would take it.
-pub fn configure(config: &mut ServiceConfig) {
-    config
-        .route("/instances/{instance}.dcm", get().to(download))
-        .route("/instances/{instance}/document", get().to(document))
-        .route("/instances/{instance}", get().to(show))
-        .route("/quarantine/{key}.dcm", get().to(download_quarantined))
-        .route("/quarantine/{key}/attributes", get().to(show_quarantined));
-}
-
 #[derive(Template)]
 #[template(path = "instance/show.html")]
 struct ShowPage {
@@ -57,7 +49,7 @@ struct ShowPage {
     study: String,
     viewer: Option<String>,
     here: String,
-    download: String,
+    download: Option<String>,
     document: Option<String>,
     size: String,
     transfer_syntax: String,
@@ -73,46 +65,63 @@ struct ShowPage {
 
 /// What may follow the question mark.
 #[derive(Debug, Deserialize)]
-struct Asked {
+pub struct Asked {
     q: Option<String>,
     page: Option<String>,
 }
 
 /// `GET /instances/{SOPInstanceUID}?q=&page=`
-async fn show(
-    _: User,
+pub async fn show(
+    caller: Caller,
     app: Data<App>,
     layout: Layout,
     instance: Path<String>,
     asked: Query<Asked>,
 ) -> Result<HttpResponse, Error> {
-    let holding = instance_of(&app, &instance).await?;
+    let holding = instance_of(&app, &caller, &instance).await?;
     let row = holding.row();
     let here = format!("/instances/{}", row.sop_instance_uid);
     let viewer = format!("/studies/{}/viewer?instance={}", row.study_instance_uid, row.sop_instance_uid);
-    let links = Links { download: format!("{here}.dcm"), viewer: Some(viewer), document: true, here };
-    attributes_page(&app, layout, &holding, links, &asked).await
+    let links = Links {
+        download: caller.may(Right::Download).then(|| format!("{here}.dcm")),
+        viewer: Some(viewer),
+        document: caller.may(Right::Download),
+        here,
+    };
+    let page = attributes_page(&app, layout, &holding, links, &asked).await?;
+    caller.record(&app, about(&caller, Action::ViewInstance, &holding)).await?;
+    Ok(page)
 }
 
 /// `GET /quarantine/{key}/attributes?q=&page=`
-async fn show_quarantined(
-    _: User,
+pub async fn show_quarantined(
+    caller: Caller,
     app: Data<App>,
     layout: Layout,
     key: Path<u64>,
     asked: Query<Asked>,
 ) -> Result<HttpResponse, Error> {
-    let holding = app.archive.quarantined_file(*key).await?.ok_or(Error::NotFound)?;
-    let download = format!("/quarantine/{key}.dcm");
+    let holding = app.archive.quarantined_file(*key, &caller.visibility).await?.ok_or(Error::NotFound)?;
+    let download = Some(format!("/quarantine/{key}.dcm"));
     let links =
         Links { here: format!("/quarantine/{key}/attributes"), download, viewer: None, document: false };
-    attributes_page(&app, layout, &holding, links, &asked).await
+    let page = attributes_page(&app, layout, &holding, links, &asked).await?;
+    caller.record(&app, about(&caller, Action::ViewQuarantine, &holding)).await?;
+    Ok(page)
+}
+
+/// What somebody did with an instance, for the audit trail.
+fn about(caller: &Caller, action: Action, holding: &Holding) -> Entry {
+    let row = holding.row();
+    let entry = caller.did(action, format!("instance {}", row.sop_instance_uid));
+    entry.study(&row.study_instance_uid).series(&row.series_instance_uid)
 }
 
 /// Where a page of attributes leads.
 struct Links {
     here: String,
-    download: String,
+    /// Of the file, for those who may take it away.
+    download: Option<String>,
     viewer: Option<String>,
     document: bool,
 }
@@ -210,15 +219,24 @@ pub(super) fn transfer_syntax_name(uid: &str) -> String {
 }
 
 /// `GET /instances/{SOPInstanceUID}.dcm`: the file, with the data set as it was received.
-async fn download(_: User, app: Data<App>, instance: Path<String>) -> Result<HttpResponse, Error> {
-    let holding = instance_of(&app, &instance).await?;
-    file(&app, &holding, format!("{}.dcm", holding.row().sop_instance_uid)).await
+pub async fn download(caller: Caller, app: Data<App>, instance: Path<String>) -> Result<HttpResponse, Error> {
+    let holding = instance_of(&app, &caller, &instance).await?;
+    let answer = file(&app, &holding, format!("{}.dcm", holding.row().sop_instance_uid)).await?;
+    caller.record(&app, about(&caller, Action::Download, &holding)).await?;
+    Ok(answer)
 }
 
 /// `GET /quarantine/{key}.dcm`
-async fn download_quarantined(_: User, app: Data<App>, key: Path<u64>) -> Result<HttpResponse, Error> {
-    let holding = app.archive.quarantined_file(*key).await?.ok_or(Error::NotFound)?;
-    file(&app, &holding, format!("{}-quarantined-{key}.dcm", holding.row().sop_instance_uid)).await
+pub async fn download_quarantined(
+    caller: Caller,
+    app: Data<App>,
+    key: Path<u64>,
+) -> Result<HttpResponse, Error> {
+    let holding = app.archive.quarantined_file(*key, &caller.visibility).await?.ok_or(Error::NotFound)?;
+    let name = format!("{}-quarantined-{key}.dcm", holding.row().sop_instance_uid);
+    let answer = file(&app, &holding, name).await?;
+    caller.record(&app, about(&caller, Action::Download, &holding)).await?;
+    Ok(answer)
 }
 
 async fn file(app: &App, holding: &Holding, name: String) -> Result<HttpResponse, Error> {
@@ -227,7 +245,7 @@ async fn file(app: &App, holding: &Holding, name: String) -> Result<HttpResponse
     let (file, length) = opened.map_err(|err| Error::Unavailable(err.into()))??;
     Ok(HttpResponse::Ok()
         .insert_header(attachment(name))
-        .insert_header((header::CACHE_CONTROL, "private, no-cache"))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
         .insert_header(header::ContentEncoding::Identity)
         .content_type("application/dicom")
         .body(SizedStream::new(length, chunks(file, length))))
@@ -256,8 +274,8 @@ fn chunks(file: File, length: u64) -> impl stream::Stream<Item = std::io::Result
 
 /// `GET /instances/{SOPInstanceUID}/document`: the bytes of an encapsulated document. They are a stranger's, so no
 /// browser may run what is in them.
-async fn document(_: User, app: Data<App>, instance: Path<String>) -> Result<HttpResponse, Error> {
-    let holding = instance_of(&app, &instance).await?;
+pub async fn document(caller: Caller, app: Data<App>, instance: Path<String>) -> Result<HttpResponse, Error> {
+    let holding = instance_of(&app, &caller, &instance).await?;
     let _processor = app.pictures.processor().await?;
     let data_set = app.archive.attributes(&holding, DOCUMENT_BYTES).await.map_err(|err| match err {
         Unreadable::Archive(err) => Error::from(err),
@@ -282,11 +300,12 @@ async fn document(_: User, app: Data<App>, instance: Path<String>) -> Result<Htt
         "model/obj" => ("model/obj", "obj"),
         _ => ("application/octet-stream", "bin"),
     };
+    caller.record(&app, about(&caller, Action::Download, &holding)).await?;
     Ok(HttpResponse::Ok()
         .insert_header(attachment(format!("{}.{extension}", holding.row().sop_instance_uid)))
         .insert_header((header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'"))
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .insert_header((header::CACHE_CONTROL, "private, no-cache"))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
         .content_type(mime)
         .body(bytes.to_vec()))
 }

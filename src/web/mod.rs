@@ -13,6 +13,7 @@ pub mod peer;
 pub mod picture;
 pub mod quarantine;
 pub mod routes;
+pub mod sign_in;
 pub mod study;
 pub mod system;
 pub mod text;
@@ -21,6 +22,7 @@ pub mod viewer;
 
 use crate::archive::Archive;
 use crate::db;
+use crate::people;
 use std::sync::Arc;
 
 /// What every handler may use. Built once; handlers get it as `web::Data<App>`.
@@ -35,8 +37,10 @@ pub struct App {
     pub pictures: picture::Pictures,
     /// What the pages say of this server.
     pub about: About,
-    /// What every form carries.
-    pub form_token: access::FormToken,
+    /// Who may come in, and the trail they leave.
+    pub people: Arc<people::People>,
+    /// How the pages are reached.
+    pub transport: transport::Transport,
     /// Becomes true when the program is to stop: what streams without end, ends.
     pub stopping: tokio::sync::watch::Receiver<bool>,
 }

@@ -10,8 +10,9 @@ use askama::Template;
 use serde::Deserialize;
 
 use super::App;
-use super::access::{Posted, User};
+use super::access::{Caller, Posted, caller_of};
 use super::error::Error;
+use crate::db::role::Right;
 
 /// The cookie that remembers the theme.
 const THEME: &str = "theme";
@@ -31,6 +32,23 @@ pub struct Layout {
     pub dicom_port: u16,
     /// What the administrator should know of the database, in sentences.
     pub warnings: Vec<String>,
+    /// Who is signed in.
+    pub person: Option<SignedIn>,
+    /// May administer.
+    pub administers: bool,
+    /// May correct what is stored.
+    pub edits: bool,
+    /// May look at studies.
+    pub views: bool,
+}
+
+/// Who is signed in, for the corner of the page.
+#[derive(Debug, Clone)]
+pub struct SignedIn {
+    /// As people call them.
+    pub label: String,
+    /// May make share links.
+    pub shares: bool,
 }
 
 /// Light or dark, or as the browser says.
@@ -82,13 +100,25 @@ impl Layout {
         let theme = request.cookie(THEME).and_then(|cookie| Theme::parse(cookie.value()));
         let here = request.uri().path_and_query().map_or("/studies", |here| here.as_str());
         let app = request.app_data::<web::Data<App>>();
+        let caller = caller_of(request);
+        let may = |right| caller.as_ref().is_some_and(|caller| caller.may(right));
+        let administers = may(Right::Administer);
+        let warnings = app.filter(|_| administers).map(|app| app.about.warnings.clone());
+        let person = caller.as_ref().and_then(|caller| caller.person());
         Layout {
             theme: theme.unwrap_or(Theme::System),
             here: here.to_owned(),
-            token: app.map(|app| app.form_token.as_str().to_owned()).unwrap_or_default(),
+            token: caller.as_ref().map(|caller| caller.form_token()).unwrap_or_default(),
             ae_title: app.map(|app| app.about.ae_title.clone()).unwrap_or_default(),
             dicom_port: app.map(|app| app.about.dicom_address.port()).unwrap_or_default(),
-            warnings: app.map(|app| app.about.warnings.clone()).unwrap_or_default(),
+            warnings: warnings.unwrap_or_default(),
+            person: person.map(|user| SignedIn {
+                label: user.label().to_owned(),
+                shares: user.rights.has(Right::Share),
+            }),
+            administers,
+            edits: may(Right::Edit),
+            views: may(Right::View),
         }
     }
 
@@ -129,6 +159,13 @@ pub fn see_other(address: &str) -> HttpResponse {
         .finish()
 }
 
+/// An error of another layer as a sentence beside a field.
+pub fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", letters.as_str())
+}
+
 /// Whether the request is a browser's for a page, not an image's, a script's or a program's.
 pub fn is_wanted(request: &HttpRequest) -> bool {
     let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok());
@@ -143,7 +180,7 @@ pub struct ThemeForm {
 }
 
 /// `POST /theme`: remembers light or dark for a year and goes back.
-pub async fn set_theme(_: User, form: Posted<ThemeForm>) -> Result<HttpResponse, Error> {
+pub async fn set_theme(_: Caller, form: Posted<ThemeForm>) -> Result<HttpResponse, Error> {
     let theme = Theme::parse(&form.theme).ok_or_else(|| Error::Invalid("There is no such theme.".into()))?;
     let cookie = Cookie::build(THEME, theme.name())
         .path("/")
@@ -157,7 +194,7 @@ pub async fn set_theme(_: User, form: Posted<ThemeForm>) -> Result<HttpResponse,
 }
 
 /// `back` where it is a path of ours, else the study list: a form must not send a person to another site.
-fn own_address(back: &str) -> &str {
+pub fn own_address(back: &str) -> &str {
     let ours = back.starts_with('/')
         && !back.starts_with("//")
         && !back.contains('\\')

@@ -4,12 +4,13 @@ use actix_web::{HttpResponse, web};
 use askama::Template;
 
 use super::App;
-use super::access::User;
+use super::access::Caller;
 use super::error::Error;
 use super::page::{self, Layout};
 use super::study::StudyRow;
 use super::text::{self, Person};
 use crate::archive::find::PatientDetails;
+use crate::db::audit::{self, Action};
 
 /// A study of the list, which may be filed under somebody else.
 struct Row {
@@ -34,13 +35,20 @@ struct PatientPage {
 
 /// `GET /patients/{patient_key}`
 pub async fn show(
-    _: User,
+    caller: Caller,
     layout: Layout,
     key: web::Path<String>,
     app: web::Data<App>,
 ) -> Result<HttpResponse, Error> {
     let key: u64 = key.parse().map_err(|_| Error::NotFound)?;
-    let details = app.archive.patient_details(key).await?.ok_or(Error::NotFound)?;
+    let details = app.archive.patient_details(key, &caller.visibility).await?.ok_or(Error::NotFound)?;
+    let patient = audit::Patient {
+        patient_id: details.patient.patient_id.clone(),
+        issuer_of_patient_id: details.patient.issuer_of_patient_id.clone(),
+        patient_name: details.patient.patient_name.clone(),
+    };
+    caller.record(&app, caller.did(Action::ViewPatient, "").patient(patient)).await?;
+    caller.has_seen_list(&app);
     page::html(&patient_page(layout, details))
 }
 

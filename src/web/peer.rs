@@ -6,12 +6,14 @@ use chrono::{NaiveDateTime, Utc};
 use serde::Deserialize;
 
 use super::App;
-use super::access::{Posted, User};
+use super::access::{Caller, Posted};
 use super::error::Error;
 use super::page::{self, Layout};
 use super::text;
 use crate::db;
+use crate::db::audit::{self, Action, Entry};
 use crate::db::peer::{self, Peer, PeerDetails, UnknownCaller};
+use crate::db::role::Right;
 use crate::dicom::ae_title::AeTitle;
 
 /// A peer as its row shows it.
@@ -89,12 +91,12 @@ struct RemovePage {
 }
 
 /// `GET /admin`
-pub async fn home(_: User) -> HttpResponse {
-    page::see_other("/admin/peers")
+pub async fn home(caller: Caller) -> HttpResponse {
+    page::see_other(if caller.may(Right::Administer) { "/admin/peers" } else { "/admin/quarantine" })
 }
 
 /// `GET /admin/peers`
-pub async fn list(_: User, layout: Layout, app: web::Data<App>) -> Result<HttpResponse, Error> {
+pub async fn list(_: Caller, layout: Layout, app: web::Data<App>) -> Result<HttpResponse, Error> {
     let form = PeerForm { may_store: Some("on".into()), ..PeerForm::default() };
     list_with(layout, &app, form, Mistakes::default()).await
 }
@@ -120,7 +122,7 @@ async fn list_with(
 
 /// `POST /admin/peers`
 pub async fn add(
-    _: User,
+    caller: Caller,
     layout: Layout,
     form: Posted<PeerForm>,
     app: web::Data<App>,
@@ -129,23 +131,20 @@ pub async fn add(
         Ok(details) => details,
         Err(mistakes) => return list_with(layout, &app, form.clone(), mistakes).await,
     };
-    let mut conn = db::acquire(&app.pool).await?;
-    match peer::add(&mut conn, &details).await {
+    let entry = caller.did(Action::ChangePeer, format!("added {}", in_words(&details)));
+    match added(&app, &details, entry).await {
         Ok(()) => {
             tracing::info!(ae_title = %details.ae_title, "a peer was added");
             Ok(page::see_other("/admin/peers"))
         }
-        Err(err) if db::is_duplicate(&err) => {
-            drop(conn);
-            list_with(layout, &app, form.clone(), taken(&details)).await
-        }
-        Err(err) => Err(db::Error::from(err).into()),
+        Err(err) if err.is_duplicate() => list_with(layout, &app, form.clone(), taken(&details)).await,
+        Err(err) => Err(err.into()),
     }
 }
 
 /// `GET /admin/peers/{peer_key}`
 pub async fn edit(
-    _: User,
+    _: Caller,
     layout: Layout,
     key: web::Path<String>,
     app: web::Data<App>,
@@ -164,7 +163,7 @@ pub async fn edit(
 
 /// `POST /admin/peers/{peer_key}`
 pub async fn change(
-    _: User,
+    caller: Caller,
     layout: Layout,
     key: web::Path<String>,
     form: Posted<PeerForm>,
@@ -180,20 +179,25 @@ pub async fn change(
         Err(mistakes) => return again(mistakes),
     };
     let mut conn = db::acquire(&app.pool).await?;
-    match peer::update(&mut conn, peer.peer_key, &details).await {
+    let mut change = conn.start_transaction(Default::default()).await?;
+    match peer::update(&mut change, peer.peer_key, &details).await {
         Ok(true) => {
+            let entry =
+                caller.did(Action::ChangePeer, format!("{} is now {}", peer.ae_title, in_words(&details)));
+            audit::append(&mut change, &[entry]).await?;
+            change.commit().await?;
             tracing::info!(ae_title = %details.ae_title, "a peer was changed");
             Ok(page::see_other("/admin/peers"))
         }
         Ok(false) => Err(Error::NotFound),
         Err(err) if db::is_duplicate(&err) => again(taken(&details)),
-        Err(err) => Err(db::Error::from(err).into()),
+        Err(err) => Err(err.into()),
     }
 }
 
 /// `GET /admin/peers/{peer_key}/remove`
 pub async fn ask_to_remove(
-    _: User,
+    _: Caller,
     layout: Layout,
     key: web::Path<String>,
     app: web::Data<App>,
@@ -208,15 +212,19 @@ pub struct Confirmed {}
 
 /// `POST /admin/peers/{peer_key}/remove`
 pub async fn remove(
-    _: User,
+    caller: Caller,
     key: web::Path<String>,
     _form: Posted<Confirmed>,
     app: web::Data<App>,
 ) -> Result<HttpResponse, Error> {
-    let key = parsed(&key)?;
+    let peer = stored(&app, &key).await?;
     let mut conn = db::acquire(&app.pool).await?;
-    if peer::remove(&mut conn, key).await.map_err(db::Error::from)? {
-        tracing::info!(peer_key = key, "a peer was removed");
+    let mut change = conn.start_transaction(Default::default()).await?;
+    if peer::remove(&mut change, peer.peer_key).await? {
+        let entry = caller.did(Action::ChangePeer, format!("removed {}", peer.ae_title));
+        audit::append(&mut change, &[entry]).await?;
+        change.commit().await?;
+        tracing::info!(ae_title = %peer.ae_title, "a peer was removed");
     }
     Ok(page::see_other("/admin/peers"))
 }
@@ -229,7 +237,11 @@ pub struct CallerForm {
 }
 
 /// `POST /admin/callers/allow`: makes a peer of it, that may store from where it called.
-pub async fn allow(_: User, form: Posted<CallerForm>, app: web::Data<App>) -> Result<HttpResponse, Error> {
+pub async fn allow(
+    caller: Caller,
+    form: Posted<CallerForm>,
+    app: web::Data<App>,
+) -> Result<HttpResponse, Error> {
     let ae_title = called_itself(&form)?;
     let details = PeerDetails {
         ae_title,
@@ -238,21 +250,47 @@ pub async fn allow(_: User, form: Posted<CallerForm>, app: web::Data<App>) -> Re
         may_store: true,
         description: String::new(),
     };
-    let mut conn = db::acquire(&app.pool).await?;
-    match peer::add(&mut conn, &details).await {
+    let entry = caller.did(Action::ChangePeer, format!("allowed {}", in_words(&details)));
+    match added(&app, &details, entry).await {
         Ok(()) => tracing::info!(ae_title = %details.ae_title, host = %details.host, "a caller was allowed"),
-        Err(err) if db::is_duplicate(&err) => return Err(Error::Invalid(elsewhere(&details.ae_title))),
-        Err(err) => return Err(db::Error::from(err).into()),
+        Err(err) if err.is_duplicate() => return Err(Error::Invalid(elsewhere(&details.ae_title))),
+        Err(err) => return Err(err.into()),
     }
     Ok(page::see_other("/admin/peers"))
 }
 
 /// `POST /admin/callers/forget`
-pub async fn forget(_: User, form: Posted<CallerForm>, app: web::Data<App>) -> Result<HttpResponse, Error> {
+pub async fn forget(
+    caller: Caller,
+    form: Posted<CallerForm>,
+    app: web::Data<App>,
+) -> Result<HttpResponse, Error> {
     let ae_title = called_itself(&form)?;
     let mut conn = db::acquire(&app.pool).await?;
-    peer::forget_unknown(&mut conn, &ae_title, &form.address).await.map_err(db::Error::from)?;
+    let mut change = conn.start_transaction(Default::default()).await?;
+    peer::forget_unknown(&mut change, &ae_title, &form.address).await?;
+    let entry =
+        caller.did(Action::ChangePeer, format!("forgot that {ae_title} called from {}", form.address));
+    audit::append(&mut change, &[entry]).await?;
+    change.commit().await?;
     Ok(page::see_other("/admin/peers"))
+}
+
+/// Makes a peer, with its line of the audit trail.
+async fn added(app: &App, details: &PeerDetails, entry: Entry) -> Result<(), db::Error> {
+    let mut conn = db::acquire(&app.pool).await?;
+    let mut change = conn.start_transaction(Default::default()).await?;
+    peer::add(&mut change, details).await?;
+    audit::append(&mut change, &[entry]).await?;
+    Ok(change.commit().await?)
+}
+
+/// What an administrator decided of a peer, for the audit trail.
+fn in_words(details: &PeerDetails) -> String {
+    let host = if details.host.is_empty() { "anywhere" } else { &details.host };
+    let port = details.port.map(|port| format!(" port {port}")).unwrap_or_default();
+    let may = if details.may_store { "may store" } else { "may not store" };
+    format!("{} at {host}{port}, {may}", details.ae_title)
 }
 
 fn called_itself(form: &CallerForm) -> Result<AeTitle, Error> {
@@ -324,7 +362,7 @@ fn details(form: &PeerForm) -> Result<PeerDetails, Mistakes> {
     let host_is_wrong = !host.is_empty() && !peer::is_host(host);
     let description = form.description.trim();
     let mistakes = Mistakes {
-        ae_title: ae_title.as_ref().err().map(|err| sentence(&err.to_string())),
+        ae_title: ae_title.as_ref().err().map(|err| page::sentence(&err.to_string())),
         host: host_is_wrong.then_some("This is not a host name or an IP address."),
         port: port.err(),
         description: (description.chars().count() > 255).then_some("At most 255 characters."),
@@ -339,13 +377,6 @@ fn details(form: &PeerForm) -> Result<PeerDetails, Mistakes> {
         }),
         _ => Err(mistakes),
     }
-}
-
-/// An error of another layer as a sentence beside a field.
-fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
-    format!("{first}{}.", letters.as_str())
 }
 
 #[cfg(test)]

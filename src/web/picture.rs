@@ -12,7 +12,7 @@ use std::convert::Infallible;
 
 use actix_web::body::SizedStream;
 use actix_web::http::header::{self, EntityTag, HeaderName, HeaderValue, IfNoneMatch};
-use actix_web::web::{Bytes, Data, Header, Path, Query, ServiceConfig, get};
+use actix_web::web::{Bytes, Data, Header, Path, Query};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use futures_util::{Stream, stream};
 use serde::Deserialize;
@@ -22,11 +22,13 @@ pub use self::tile::Sign;
 pub use self::view::{Asked, NamedView, flag, position, window};
 pub use self::workshop::{Made, Pictures, Problem};
 use super::App;
-use super::access::User;
+use super::access::Caller;
 use super::error::Error;
 use crate::archive::retrieve::Holding;
+use crate::db::audit::Action;
 use crate::dicom::sop_class::{self, Kind};
 use crate::dicom::uid::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
+use crate::people::trail::Shown;
 
 /// Part of every tag: counts up when the renderer draws the same view differently.
 const RENDERER: &str = concat!("1/", env!("CARGO_PKG_VERSION"));
@@ -34,6 +36,8 @@ const RENDERER: &str = concat!("1/", env!("CARGO_PKG_VERSION"));
 const FOR_EVER: &str = "private, max-age=31536000, immutable";
 /// What stands for a study may be another instance when more have arrived.
 const SHORTLY: &str = "private, max-age=20";
+/// What a browser keeps for one person it does not show to the next without asking.
+const OF_WHOEVER_ASKED: (HeaderName, &str) = (header::VARY, "Cookie, Authorization");
 /// Side of a thumbnail in pixels, unless another is asked for.
 const THUMBNAIL: u32 = 160;
 /// Side of the tile in a picture's place.
@@ -43,39 +47,43 @@ const PIECE: usize = 256 << 10;
 /// Why there is no picture, for scripts and for people who look.
 const PROBLEM: HeaderName = HeaderName::from_static("picture-problem");
 
-/// The addresses of pictures.
-pub fn configure(config: &mut ServiceConfig) {
-    config
-        .route("/studies/{study}/thumbnail.png", get().to(study_thumbnail))
-        .route("/series/{series}/thumbnail.png", get().to(series_thumbnail))
-        .route("/instances/{instance}/frames/{frame}.png", get().to(frame))
-        .route("/quarantine/{key}/frames/{frame}.png", get().to(quarantined_frame));
-}
-
 /// `GET /instances/{SOPInstanceUID}/frames/{n}.png`
-async fn frame(
-    _: User,
+pub async fn frame(
+    caller: Caller,
     app: Data<App>,
     path: Path<(String, String)>,
     asked: Query<Asked>,
     seen: Header<IfNoneMatch>,
 ) -> Result<HttpResponse, Error> {
     let (instance, frame) = path.into_inner();
-    let holding = instance_of(&app, &instance).await?;
-    answer(&app, &holding, &frame, &asked, &seen).await
+    let holding = instance_of(&app, &caller, &instance).await?;
+    let answer = answer(&app, &holding, &frame, &asked, &seen).await?;
+    series_seen(&app, &caller, &holding).await?;
+    Ok(answer)
+}
+
+/// Leaves a trace of pictures of a series, once for all that are looked at in one go.
+pub async fn series_seen(app: &App, caller: &Caller, holding: &Holding) -> Result<(), Error> {
+    let (study, series) = (&holding.row().study_instance_uid, &holding.row().series_instance_uid);
+    let entry = caller.did(Action::ViewSeries, "").study(study).series(series);
+    caller.show_once(app, &[Shown::Series(study.clone(), series.clone())], entry).await
 }
 
 /// `GET /quarantine/{key}/frames/{n}.png`
-async fn quarantined_frame(
-    _: User,
+pub async fn quarantined_frame(
+    caller: Caller,
     app: Data<App>,
     path: Path<(u64, String)>,
     asked: Query<Asked>,
     seen: Header<IfNoneMatch>,
 ) -> Result<HttpResponse, Error> {
     let (key, frame) = path.into_inner();
-    let holding = app.archive.quarantined_file(key).await?.ok_or(Error::NotFound)?;
-    answer(&app, &holding, &frame, &asked, &seen).await
+    let holding = app.archive.quarantined_file(key, &caller.visibility).await?.ok_or(Error::NotFound)?;
+    let answer = answer(&app, &holding, &frame, &asked, &seen).await?;
+    let study = &holding.row().study_instance_uid;
+    let entry = caller.did(Action::ViewQuarantine, format!("quarantine {key}")).study(study);
+    caller.show_once(&app, &[Shown::Quarantined(key)], entry).await?;
+    Ok(answer)
 }
 
 async fn answer(
@@ -109,7 +117,7 @@ async fn answer(
 
 /// What may follow the question mark of a thumbnail.
 #[derive(Debug, Deserialize)]
-struct Thumbnail {
+pub struct Thumbnail {
     study: Option<String>,
     w: Option<String>,
 }
@@ -123,21 +131,21 @@ impl Thumbnail {
 }
 
 /// `GET /studies/{StudyInstanceUID}/thumbnail.png`
-async fn study_thumbnail(
-    _: User,
+pub async fn study_thumbnail(
+    caller: Caller,
     app: Data<App>,
     study: Path<String>,
     asked: Query<Thumbnail>,
     seen: Header<IfNoneMatch>,
 ) -> Result<HttpResponse, Error> {
     let study: StudyInstanceUid = study.parse().map_err(|_| Error::NotFound)?;
-    let found = app.archive.middle_of_study(&study).await?;
-    thumbnail(&app, found, &asked, &seen).await
+    let found = app.archive.middle_of_study(&study, &caller.visibility).await?;
+    thumbnail(&app, &caller, found, &asked, &seen).await
 }
 
 /// `GET /series/{SeriesInstanceUID}/thumbnail.png?study=`
-async fn series_thumbnail(
-    _: User,
+pub async fn series_thumbnail(
+    caller: Caller,
     app: Data<App>,
     series: Path<String>,
     asked: Query<Thumbnail>,
@@ -146,18 +154,23 @@ async fn series_thumbnail(
     let series: SeriesInstanceUid = series.parse().map_err(|_| Error::NotFound)?;
     let study = asked.study.as_deref().map(str::parse::<StudyInstanceUid>).transpose();
     let study = study.map_err(|err| Error::Invalid(format!("study is not a UID: {err}.")))?;
-    let found = app.archive.middle_of_series(&series, study.as_ref()).await?;
-    thumbnail(&app, found, &asked, &seen).await
+    let found = app.archive.middle_of_series(&series, study.as_ref(), &caller.visibility).await?;
+    thumbnail(&app, &caller, found, &asked, &seen).await
 }
 
 async fn thumbnail(
     app: &App,
+    caller: &Caller,
     found: Option<(Holding, String)>,
     asked: &Thumbnail,
     seen: &IfNoneMatch,
 ) -> Result<HttpResponse, Error> {
     let (holding, _) = found.ok_or(Error::NotFound)?;
     let side = asked.side()?;
+    // On the pages it stands on it is part of what they left a trace of.
+    let study = &holding.row().study_instance_uid;
+    let entry = caller.did(Action::ViewStudy, "small picture").study(study);
+    caller.show_once(app, &[Shown::Study(study.clone()), Shown::List], entry).await?;
     let frame0 = holding.row().number_of_frames / 2;
     let named = NamedView::fitted(side);
     let tag = tag(&holding, frame0, &named.name);
@@ -174,10 +187,10 @@ async fn thumbnail(
     }
 }
 
-/// The instance an address names.
-pub async fn instance_of(app: &App, uid: &str) -> Result<Holding, Error> {
+/// The instance an address names, if the caller may see it.
+pub async fn instance_of(app: &App, caller: &Caller, uid: &str) -> Result<Holding, Error> {
     let uid: SopInstanceUid = uid.parse().map_err(|_| Error::NotFound)?;
-    app.archive.instance(&uid).await?.ok_or(Error::NotFound)
+    app.archive.instance(&uid, &caller.visibility).await?.ok_or(Error::NotFound)
 }
 
 /// The frame an address names, counted from 0. What the index calls one frame may have none at all, which is a
@@ -221,6 +234,7 @@ fn is_seen(seen: &IfNoneMatch, tag: &EntityTag) -> bool {
 fn not_modified(tag: EntityTag, keep: &'static str) -> HttpResponse {
     let mut response = HttpResponse::NotModified();
     response.insert_header((header::CACHE_CONTROL, keep)).insert_header(header::ETag(tag));
+    response.insert_header(OF_WHOEVER_ASKED);
     response.finish()
 }
 
@@ -231,6 +245,7 @@ fn picture(
     png: Bytes,
 ) -> HttpResponse {
     response.insert_header((header::CACHE_CONTROL, keep)).insert_header(header::ETag(tag));
+    response.insert_header(OF_WHOEVER_ASKED);
     // Already compressed: no middleware should try again.
     response.insert_header(header::ContentEncoding::Identity);
     let length = u64::try_from(png.len()).unwrap_or(u64::MAX);

@@ -4,16 +4,18 @@ use actix_web::{HttpResponse, web};
 use askama::Template;
 
 use super::App;
-use super::access::{Posted, User};
+use super::access::{Caller, Posted};
 use super::error::Error;
 use super::instance::transfer_syntax_name;
 use super::page::{self, Layout};
 use super::peer::Confirmed;
 use super::text::{self, Person};
 use crate::archive::quarantine::{Comparison, Pixels};
+use crate::db::audit::Action;
 use crate::db::quarantine::{Quarantined, Version};
 use crate::dicom::difference::Difference;
 use crate::dicom::sop_class;
+use crate::people::trail::Shown;
 
 /// What is in quarantine, as its row shows it.
 struct Row {
@@ -80,30 +82,35 @@ struct DiscardPage {
 }
 
 /// `GET /admin/quarantine`
-pub async fn list(_: User, layout: Layout, app: web::Data<App>) -> Result<HttpResponse, Error> {
-    let quarantined = app.archive.list_quarantine().await?;
+pub async fn list(caller: Caller, layout: Layout, app: web::Data<App>) -> Result<HttpResponse, Error> {
+    let quarantined = app.archive.list_quarantine(&caller.visibility).await?;
+    caller.record(&app, caller.did(Action::ViewQuarantine, "list")).await?;
     page::html(&ListPage { layout, rows: quarantined.iter().map(row).collect() })
 }
 
 /// `GET /admin/quarantine/{quarantine_key}`
 pub async fn show(
-    _: User,
+    caller: Caller,
     layout: Layout,
     key: web::Path<String>,
     app: web::Data<App>,
 ) -> Result<HttpResponse, Error> {
-    let comparison = app.archive.compare(parsed(&key)?).await?.ok_or(Error::NotFound)?;
+    let key = parsed(&key)?;
+    let comparison = app.archive.compare(key, &caller.visibility).await?.ok_or(Error::NotFound)?;
+    let study = comparison.pair.study_instance_uid.as_str();
+    let entry = caller.did(Action::ViewQuarantine, format!("quarantine {key}")).study(study);
+    caller.show(&app, Shown::Quarantined(key), entry).await?;
     page::html(&compare_page(layout, comparison))
 }
 
 /// `GET /admin/quarantine/{quarantine_key}/discard`
 pub async fn ask_to_discard(
-    _: User,
+    caller: Caller,
     layout: Layout,
     key: web::Path<String>,
     app: web::Data<App>,
 ) -> Result<HttpResponse, Error> {
-    let pair = app.archive.in_quarantine(parsed(&key)?).await?.ok_or(Error::NotFound)?;
+    let pair = app.archive.in_quarantine(parsed(&key)?, &caller.visibility).await?.ok_or(Error::NotFound)?;
     let second = second(&pair);
     page::html(&DiscardPage {
         layout,
@@ -115,14 +122,17 @@ pub async fn ask_to_discard(
 
 /// `POST /admin/quarantine/{quarantine_key}/discard`
 pub async fn discard(
-    user: User,
+    caller: Caller,
     key: web::Path<String>,
     _form: Posted<Confirmed>,
     app: web::Data<App>,
 ) -> Result<HttpResponse, Error> {
     let key = parsed(&key)?;
-    if app.archive.discard_quarantined(key).await? {
-        tracing::info!(quarantine_key = key, user = user.name, "an instance in quarantine was discarded");
+    let pair = app.archive.in_quarantine(key, &caller.visibility).await?.ok_or(Error::NotFound)?;
+    let details = format!("quarantine {key}, second instance {}", pair.sop_instance_uid);
+    let entry = caller.did(Action::Delete, details).study(pair.study_instance_uid.as_str());
+    if app.archive.discard_quarantined(key, entry).await? {
+        tracing::info!(quarantine_key = key, "an instance in quarantine was discarded");
     }
     Ok(page::see_other("/admin/quarantine"))
 }

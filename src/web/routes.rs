@@ -1,15 +1,21 @@
-//! Every address, in one table.
+//! Every address in one table: the method, the path, what is asked of the caller, and what answers.
 //!
-//! Around all of them, from the outside in: security headers, errors as pages, and the guard of `access`.
+//! Around all of them, from the outside in: security headers, errors as pages, and the guard of `access`. Each has the
+//! admission of `access` around it, so an address cannot be in the table without saying who may ask for it.
 
-use actix_web::middleware::{DefaultHeaders, from_fn};
-use actix_web::web::{ServiceConfig, get, post, scope};
-use actix_web::{HttpResponse, web};
+use actix_web::dev::{HttpServiceFactory, ServiceRequest};
+use actix_web::http::Method;
+use actix_web::middleware::{DefaultHeaders, Next, from_fn};
+use actix_web::web::{ServiceConfig, resource, scope};
+use actix_web::{HttpResponse, Resource, guard, web};
 
+use super::access::Needs::{Anybody, Nothing, Person, Right as May};
+use super::access::{self, Needs};
 use super::{
-    access, assets, error, events, health, instance, page, patient, peer, picture, quarantine, study, system,
-    viewer,
+    assets, error, events, health, instance, page, patient, peer, picture, quarantine, sign_in, study,
+    system, viewer,
 };
+use crate::db::role::Right::{Administer, Download, Edit, View};
 
 /// What a page may load: our own files and nothing else, so that a hostile name in a data set stays text.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
@@ -21,6 +27,77 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
     form-action 'self'; \
     frame-ancestors 'none'; \
     base-uri 'none'";
+
+/// An address.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// GET also answers HEAD.
+    pub method: Method,
+    /// With `{names}` for what differs.
+    pub path: &'static str,
+    /// What is asked of the caller.
+    pub needs: Needs,
+}
+
+macro_rules! routes {
+    ($($method:ident $path:literal $needs:expr => $handler:expr;)+) => {
+        /// Every address there is.
+        pub fn table() -> Vec<Route> {
+            vec![$(Route { method: Method::$method, path: $path, needs: $needs }),+]
+        }
+
+        fn pages(config: &mut ServiceConfig) {
+            $(config.service(admitted(Method::$method, $needs, resource($path).to($handler)));)+
+        }
+    };
+}
+
+// `{instance}.dcm` stands before `{instance}`, which would take it.
+routes! {
+    GET  "/"                                           May(View)       => study::home;
+    GET  "/studies"                                    May(View)       => study::list;
+    GET  "/studies/{study}"                            May(View)       => study::show;
+    GET  "/studies/{study}/thumbnail.png"              May(View)       => picture::study_thumbnail;
+    GET  "/studies/{study}/viewer"                     May(View)       => viewer::show;
+    GET  "/studies/{study}/viewer/stack.json"          May(View)       => viewer::stack;
+    GET  "/series/{series}/thumbnail.png"              May(View)       => picture::series_thumbnail;
+    GET  "/instances/{instance}.dcm"                   May(Download)   => instance::download;
+    GET  "/instances/{instance}/document"              May(Download)   => instance::document;
+    GET  "/instances/{instance}"                       May(View)       => instance::show;
+    GET  "/instances/{instance}/frames/{frame}.png"    May(View)       => picture::frame;
+    GET  "/instances/{instance}/frames/{frame}/caption.json" May(View) => viewer::frame_caption;
+    GET  "/patients/{patient_key}"                     May(View)       => patient::show;
+    GET  "/events"                                     May(View)       => events::stream;
+
+    GET  "/login"                                      Anybody         => sign_in::show;
+    POST "/login"                                      Anybody         => sign_in::sign_in;
+    POST "/logout"                                     Anybody         => sign_in::sign_out;
+    GET  "/setup"                                      Anybody         => sign_in::show_set_up;
+    POST "/setup"                                      Anybody         => sign_in::set_up;
+    POST "/theme"                                      Anybody         => page::set_theme;
+
+    GET  "/admin"                                      Person          => peer::home;
+    GET  "/admin/peers"                                May(Administer) => peer::list;
+    POST "/admin/peers"                                May(Administer) => peer::add;
+    GET  "/admin/peers/{peer_key}"                     May(Administer) => peer::edit;
+    POST "/admin/peers/{peer_key}"                     May(Administer) => peer::change;
+    GET  "/admin/peers/{peer_key}/remove"              May(Administer) => peer::ask_to_remove;
+    POST "/admin/peers/{peer_key}/remove"              May(Administer) => peer::remove;
+    POST "/admin/callers/allow"                        May(Administer) => peer::allow;
+    POST "/admin/callers/forget"                       May(Administer) => peer::forget;
+    GET  "/admin/system"                               May(Administer) => system::show;
+    GET  "/admin/quarantine"                           May(Edit)       => quarantine::list;
+    GET  "/admin/quarantine/{quarantine_key}"          May(Edit)       => quarantine::show;
+    GET  "/admin/quarantine/{quarantine_key}/discard"  May(Edit)       => quarantine::ask_to_discard;
+    POST "/admin/quarantine/{quarantine_key}/discard"  May(Edit)       => quarantine::discard;
+    GET  "/quarantine/{key}.dcm"                       May(Edit)       => instance::download_quarantined;
+    GET  "/quarantine/{key}/attributes"                May(Edit)       => instance::show_quarantined;
+    GET  "/quarantine/{key}/frames/{frame}.png"        May(Edit)       => picture::quarantined_frame;
+
+    GET  "/healthz"                                    Nothing         => health::alive;
+    GET  "/readyz"                                     Nothing         => health::ready;
+    GET  "/static/{name:.+}"                           Nothing         => assets::get;
+}
 
 /// All of HTTP. The application needs `web::Data<App>` beside it.
 pub fn configure(config: &mut ServiceConfig) {
@@ -34,47 +111,25 @@ pub fn configure(config: &mut ServiceConfig) {
     );
 }
 
-fn pages(config: &mut ServiceConfig) {
-    config
-        .route("/", get().to(study::home))
-        .route("/studies", get().to(study::list))
-        .route("/studies/{study}", get().to(study::show))
-        .route("/patients/{patient_key}", get().to(patient::show))
-        .route("/events", get().to(events::stream))
-        .route("/admin", get().to(peer::home))
-        .route("/admin/peers", get().to(peer::list))
-        .route("/admin/peers", post().to(peer::add))
-        .route("/admin/peers/{peer_key}", get().to(peer::edit))
-        .route("/admin/peers/{peer_key}", post().to(peer::change))
-        .route("/admin/peers/{peer_key}/remove", get().to(peer::ask_to_remove))
-        .route("/admin/peers/{peer_key}/remove", post().to(peer::remove))
-        .route("/admin/callers/allow", post().to(peer::allow))
-        .route("/admin/callers/forget", post().to(peer::forget))
-        .route("/admin/quarantine", get().to(quarantine::list))
-        .route("/admin/quarantine/{quarantine_key}", get().to(quarantine::show))
-        .route("/admin/quarantine/{quarantine_key}/discard", get().to(quarantine::ask_to_discard))
-        .route("/admin/quarantine/{quarantine_key}/discard", post().to(quarantine::discard))
-        .route("/admin/system", get().to(system::show))
-        .route("/healthz", get().to(health::alive))
-        .route("/readyz", get().to(health::ready))
-        .route("/theme", post().to(page::set_theme))
-        .route("/static/{name:.+}", get().to(assets::get))
-        .configure(instance::configure)
-        .configure(picture::configure)
-        .configure(viewer::configure);
+fn admitted(method: Method, needs: Needs, resource: Resource) -> impl HttpServiceFactory + 'static {
+    let resource = match method {
+        Method::GET => resource.guard(guard::Any(guard::Get()).or(guard::Head())),
+        method => resource.guard(guard::Method(method)),
+    };
+    resource.wrap(from_fn(move |request: ServiceRequest, next: Next<_>| access::admit(needs, request, next)))
 }
 
-/// PS3.15 asks for none of this; browsers do. `same-origin` tells other sites nothing, as `no-referrer` would, but
-/// lets the browser send the Origin that `access` looks at.
+/// PS3.15 asks for none of this; browsers do. What says nothing of being kept, is not kept.
 fn headers() -> DefaultHeaders {
     DefaultHeaders::new()
         .add(("Content-Security-Policy", CONTENT_SECURITY_POLICY))
         .add(("X-Content-Type-Options", "nosniff"))
-        .add(("Referrer-Policy", "same-origin"))
+        .add(("Referrer-Policy", "no-referrer"))
         .add(("Cross-Origin-Opener-Policy", "same-origin"))
         .add(("Cross-Origin-Resource-Policy", "same-origin"))
+        .add(("Cache-Control", "no-store"))
 }
 
-async fn nothing_here(_: access::User) -> Result<HttpResponse, error::Error> {
+async fn nothing_here() -> Result<HttpResponse, error::Error> {
     Err(error::Error::NotFound)
 }

@@ -4,13 +4,14 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use chrono::Local;
 
-use super::access::User;
+use super::access::Caller;
 use super::error::Error;
 use super::filters::{COLUMNS, Filters, PAGE_SIZES, Period};
 use super::page::{self, Layout};
 use super::text::{self, Person};
 use super::{App, events};
 use crate::archive::find::{Found, Matches, StudyDetails};
+use crate::db::audit::Action;
 use crate::db::instance::Document;
 use crate::db::patient::Patient;
 use crate::db::series::Series;
@@ -18,6 +19,7 @@ use crate::db::study::Study;
 use crate::dicom::query::Direction;
 use crate::dicom::sop_class;
 use crate::dicom::uid::StudyInstanceUid;
+use crate::people::trail::Shown;
 
 /// A study as a row of a list shows it.
 pub struct StudyRow {
@@ -126,21 +128,36 @@ struct ListPage {
 }
 
 /// `GET /`
-pub async fn home(_: User) -> HttpResponse {
+pub async fn home(_: Caller) -> HttpResponse {
     page::see_other("/studies")
 }
 
 /// `GET /studies`
 pub async fn list(
-    _: User,
+    caller: Caller,
     layout: Layout,
     request: HttpRequest,
     app: web::Data<App>,
 ) -> Result<HttpResponse, Error> {
     let filters = Filters::parse(request.query_string());
-    let found = app.archive.find_studies(filters.query(Local::now().date_naive())).await?;
-    let receiving = events::receiving(&app.archive.activity().live());
+    let query = filters.query(Local::now().date_naive());
+    let found = app.archive.find_studies(query, &caller.visibility).await?;
+    let searched = filters.address();
+    let entry = caller.did(Action::Query, format!("{}; {} shown", filters.in_words(), found.studies.len()));
+    // A page that stays open looks again by itself when something arrives: the same list to the same person.
+    match is_refresh(&request) {
+        true => caller.show_once(&app, &[Shown::Search(searched)], entry).await?,
+        false => caller.show(&app, Shown::Search(searched), entry).await?,
+    }
+    caller.has_seen_list(&app);
+    let receiving = events::receiving_for(&caller, &app.archive.activity().live());
     page::html(&list_page(layout, filters, &found, receiving, host(&request)))
+}
+
+/// Whether a script of ours asks, because something has arrived. What it says is believed only where the same list was
+/// shown to the same caller before.
+fn is_refresh(request: &HttpRequest) -> bool {
+    request.headers().contains_key("x-refresh")
 }
 
 fn list_page(layout: Layout, filters: Filters, found: &Found, receiving: String, host: String) -> ListPage {
@@ -318,13 +335,15 @@ const OTHERS_SHOWN: usize = 5;
 
 /// `GET /studies/{StudyInstanceUID}`
 pub async fn show(
-    _: User,
+    caller: Caller,
     layout: Layout,
     uid: web::Path<String>,
     app: web::Data<App>,
 ) -> Result<HttpResponse, Error> {
     let uid: StudyInstanceUid = uid.parse().map_err(|_| Error::NotFound)?;
-    let details = app.archive.study_details(uid).await?.ok_or(Error::NotFound)?;
+    let details = app.archive.study_details(uid.clone(), &caller.visibility).await?.ok_or(Error::NotFound)?;
+    let entry = caller.did(Action::ViewStudy, "").study(uid.as_str());
+    caller.show(&app, Shown::Study(uid.to_string()), entry).await?;
     page::html(&study_page(layout, details))
 }
 

@@ -7,7 +7,7 @@ use askama::Template;
 use chrono::Utc;
 
 use super::App;
-use super::access::User;
+use super::access::Caller;
 use super::error::Error;
 use super::page::{self, Layout};
 use super::text;
@@ -46,7 +46,7 @@ struct SystemPage {
 }
 
 /// `GET /admin/system`
-pub async fn show(_: User, layout: Layout, app: web::Data<App>) -> Result<HttpResponse, Error> {
+pub async fn show(_: Caller, layout: Layout, app: web::Data<App>) -> Result<HttpResponse, Error> {
     let (totals, quarantined) = app.archive.totals().await?;
     let storage = app.archive.storage().clone();
     let read = web::block(move || Ok::<_, io::Error>((storage.free_bytes()?, storage.total_bytes()?))).await;

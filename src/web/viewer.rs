@@ -8,7 +8,7 @@ mod pane;
 mod state;
 
 use actix_web::HttpResponse;
-use actix_web::web::{Data, Json, Path, Query, ServiceConfig, get};
+use actix_web::web::{Data, Json, Path, Query};
 use askama::Template;
 use serde::{Deserialize, Serialize};
 
@@ -17,23 +17,17 @@ use self::document::{DocumentCard, document_card};
 use self::pane::{ImagePane, Place, image_pane};
 use self::state::{Asked, State, action};
 use super::App;
-use super::access::User;
+use super::access::Caller;
 use super::error::Error;
 use super::page::{self, Layout};
-use super::picture::{frame_of, instance_of};
+use super::picture::{frame_of, instance_of, series_seen};
 use super::text::{self, Person};
 use crate::archive::retrieve::{Holding, Unreadable};
+use crate::db::audit::Action;
 use crate::db::frame::{SeriesRow, StudyRow};
 use crate::dicom::sop_class::{self, Kind};
 use crate::dicom::uid::StudyInstanceUid;
-
-/// The addresses of the viewer.
-pub fn configure(config: &mut ServiceConfig) {
-    config
-        .route("/studies/{study}/viewer", get().to(show))
-        .route("/studies/{study}/viewer/stack.json", get().to(stack))
-        .route("/instances/{instance}/frames/{frame}/caption.json", get().to(frame_caption));
-}
+use crate::people::trail::Shown;
 
 #[derive(Template)]
 #[template(path = "viewer/show.html")]
@@ -77,8 +71,8 @@ impl Pane {
 }
 
 /// `GET /studies/{StudyInstanceUID}/viewer`
-async fn show(
-    _: User,
+pub async fn show(
+    caller: Caller,
     app: Data<App>,
     layout: Layout,
     study: Path<String>,
@@ -86,9 +80,9 @@ async fn show(
 ) -> Result<HttpResponse, Error> {
     let uid: StudyInstanceUid = study.parse().map_err(|_| Error::NotFound)?;
     let mut state = asked.state()?;
-    let (study, series) = app.archive.viewed_study(&uid).await?.ok_or(Error::NotFound)?;
+    let (study, series) = app.archive.viewed_study(&uid, &caller.visibility).await?.ok_or(Error::NotFound)?;
     if let Some(instance) = &asked.instance {
-        let holding = instance_of(&app, instance).await?;
+        let holding = instance_of(&app, &caller, instance).await?;
         state.series = holding.row().series_instance_uid.clone();
     }
     let shown = match state.series.as_str() {
@@ -98,8 +92,14 @@ async fn show(
     state.series = shown.map(|series| series.series_instance_uid.clone()).unwrap_or_default();
     let pane = match shown {
         None => Pane::Empty,
-        Some(series) => pane(&app, &uid, &study, series, state.clone(), asked.instance.as_deref()).await?,
+        Some(series) => {
+            let place = (&uid, &study, series);
+            pane(&app, &caller, place, state.clone(), asked.instance.as_deref()).await?
+        }
     };
+    let entry = caller.did(Action::ViewSeries, "").study(uid.as_str()).series(&state.series);
+    caller.show(&app, Shown::Series(uid.to_string(), state.series.clone()), entry).await?;
+    caller.has_seen_strip(&app, uid.as_str());
     let strip = series.iter().map(|series| strip_entry(&uid, series, &state.series)).collect();
     page::html(&ShowPage { layout, study: study_line(&uid, &study), strip, pane })
 }
@@ -110,9 +110,8 @@ fn find<'a>(series: &'a [SeriesRow], uid: &str) -> Result<&'a SeriesRow, Error> 
 
 async fn pane(
     app: &App,
-    uid: &StudyInstanceUid,
-    study: &StudyRow,
-    series: &SeriesRow,
+    caller: &Caller,
+    (uid, study, series): (&StudyInstanceUid, &StudyRow, &SeriesRow),
     mut state: State,
     instance: Option<&str>,
 ) -> Result<Pane, Error> {
@@ -127,7 +126,7 @@ async fn pane(
     };
     let frames = usize::try_from(row.number_of_frames).unwrap_or(usize::MAX).max(1);
     state.frame = state.frame.min(frames);
-    let holding = instance_of(app, &row.sop_instance_uid).await?;
+    let holding = instance_of(app, caller, &row.sop_instance_uid).await?;
     let frame0 = frame_of(&holding, &state.frame.to_string())?;
     let caption = caption_of(app, &holding, frame0).await?;
     let place = Place { study: uid, series, stack: stack.len(), frames };
@@ -194,28 +193,31 @@ fn joined(parts: &[String], between: &str) -> String {
 
 /// An instance of a stack, for the script.
 #[derive(Serialize)]
-struct StackEntry {
+pub struct StackEntry {
     uid: String,
     frames: u32,
     rows: u32,
     columns: u32,
 }
 
+/// What may follow the question mark.
 #[derive(Deserialize)]
-struct StackAsked {
+pub struct StackAsked {
     series: String,
 }
 
 /// `GET /studies/{StudyInstanceUID}/viewer/stack.json?series=`: the instances of a series in their order.
-async fn stack(
-    _: User,
+pub async fn stack(
+    caller: Caller,
     app: Data<App>,
     study: Path<String>,
     asked: Query<StackAsked>,
 ) -> Result<Json<Vec<StackEntry>>, Error> {
     let study: StudyInstanceUid = study.parse().map_err(|_| Error::NotFound)?;
-    let (_, series) = app.archive.viewed_study(&study).await?.ok_or(Error::NotFound)?;
+    let (_, series) = app.archive.viewed_study(&study, &caller.visibility).await?.ok_or(Error::NotFound)?;
     let (stack, _) = app.archive.stack(find(&series, &asked.series)?.series_key).await?;
+    let entry = caller.did(Action::ViewSeries, "").study(study.as_str()).series(&asked.series);
+    caller.show_once(&app, &[Shown::Series(study.to_string(), asked.series.clone())], entry).await?;
     let entries = stack.into_iter().map(|row| StackEntry {
         uid: row.sop_instance_uid,
         frames: row.number_of_frames,
@@ -226,14 +228,15 @@ async fn stack(
 }
 
 /// `GET /instances/{SOPInstanceUID}/frames/{n}/caption.json`: the words around a frame.
-async fn frame_caption(
-    _: User,
+pub async fn frame_caption(
+    caller: Caller,
     app: Data<App>,
     path: Path<(String, String)>,
 ) -> Result<Json<Caption>, Error> {
     let (instance, frame) = path.into_inner();
-    let holding = instance_of(&app, &instance).await?;
+    let holding = instance_of(&app, &caller, &instance).await?;
     let frame0 = frame_of(&holding, &frame)?;
+    series_seen(&app, &caller, &holding).await?;
     Ok(Json(caption_of(&app, &holding, frame0).await?))
 }
 

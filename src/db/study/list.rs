@@ -8,6 +8,7 @@ use mysql_async::{Result, Value, params};
 
 use super::Study;
 use crate::db::matching;
+use crate::db::visibility::Visibility;
 use crate::dicom::query::{Query, Sort};
 
 /// The newest study by our own number; 0 where there is none.
@@ -16,9 +17,20 @@ pub async fn newest(conn: &mut impl Queryable) -> Result<u64> {
     Ok(newest.flatten().unwrap_or(0))
 }
 
+/// The newest of the studies that are visible.
+pub async fn newest_visible(conn: &mut impl Queryable, visibility: &Visibility) -> Result<u64> {
+    if *visibility == Visibility::All {
+        return newest(conn).await;
+    }
+    let visible = visibility.of_many();
+    let sql = format!("SELECT MAX(study.study_key) FROM study WHERE {}", visible.sql);
+    let newest: Option<Option<u64>> = conn.exec_first(sql, visible.params).await?;
+    Ok(newest.flatten().unwrap_or(0))
+}
+
 /// How many studies match. Passes over each study, or over the index of what is asked.
-pub async fn count(conn: &mut impl Queryable, query: &Query) -> Result<u64> {
-    let conditions = matching::conditions(query);
+pub async fn count(conn: &mut impl Queryable, query: &Query, visibility: &Visibility) -> Result<u64> {
+    let conditions = matching::conditions(query, visibility);
     let sql = format!(
         "SELECT COUNT(*)
            FROM study
@@ -29,8 +41,13 @@ pub async fn count(conn: &mut impl Queryable, query: &Query) -> Result<u64> {
 }
 
 /// The numbers of the studies that match, in no order, and of no more than `limit` of them.
-pub async fn matching_keys(conn: &mut impl Queryable, query: &Query, limit: u64) -> Result<Vec<u64>> {
-    let conditions = matching::conditions(query);
+pub async fn matching_keys(
+    conn: &mut impl Queryable,
+    query: &Query,
+    visibility: &Visibility,
+    limit: u64,
+) -> Result<Vec<u64>> {
+    let conditions = matching::conditions(query, visibility);
     let sql = format!(
         "SELECT study.study_key
            FROM study
@@ -69,8 +86,14 @@ pub async fn of_keys(
 
 /// `size` of the studies that match in the query's order, from number `offset` on, which is counted from 0. Passes
 /// over those before.
-pub async fn find(conn: &mut impl Queryable, query: &Query, offset: u64, size: u64) -> Result<Vec<Study>> {
-    let conditions = matching::conditions(query);
+pub async fn find(
+    conn: &mut impl Queryable,
+    query: &Query,
+    visibility: &Visibility,
+    offset: u64,
+    size: u64,
+) -> Result<Vec<Study>> {
+    let conditions = matching::conditions(query, visibility);
     let order = matching::order(query.sort);
     let sql = format!(
         concat!(
@@ -84,7 +107,7 @@ pub async fn find(conn: &mut impl Queryable, query: &Query, offset: u64, size: u
               JOIN study ON study.study_key = page.study_key
              ORDER BY {order}"
         ),
-        index = match query.matches_everything() {
+        index = match query.matches_everything() && *visibility == Visibility::All {
             true => format!("FORCE INDEX ({})", matching::index(query.sort.by)),
             false => String::new(),
         },

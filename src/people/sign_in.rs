@@ -1,0 +1,302 @@
+//! Signing in: with a name, a password and a code in a browser; with a token, or a name and a password, from a program.
+//!
+//! Whatever is wrong, the answer is the same and takes as long. Every attempt that was looked at leaves a row in the
+//! audit trail.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::throttle::Attempt;
+use super::{Error, People, second_factor, secret};
+use crate::db::audit::{self, Action, Actor, ActorKind, Entry};
+use crate::db::session::{self, Session};
+use crate::db::token::{self, Token};
+use crate::db::user::{self, Credentials, User, UserName};
+use crate::db::{self, share};
+
+/// What tokens begin with, so that people and scanners of source code know one when they see it.
+pub const TOKEN_PREFIX: &str = "filmroom_";
+
+/// What somebody typed, and from where.
+pub struct Typed<'a> {
+    /// The user name.
+    pub name: &'a str,
+    /// The password.
+    pub password: &'a str,
+    /// The code of an authenticator, or one to recover by.
+    pub code: &'a str,
+    /// Where it comes from.
+    pub address: IpAddr,
+    /// What tells one browser from another.
+    pub browser: [u8; 32],
+    /// What a browser in which this person has signed in before remembers of that.
+    pub device: &'a str,
+    /// As the browser calls itself.
+    pub user_agent: &'a str,
+}
+
+/// Somebody who is signed in now.
+pub struct SignedIn {
+    /// Who.
+    pub user: User,
+    /// For the cookie of the session.
+    pub session: String,
+    /// For the browser to remember, see [`Typed::device`].
+    pub device: String,
+}
+
+/// Why somebody is not signed in.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// Something is wrong; which, is not told.
+    #[error("The name, the password or the code is wrong.")]
+    Wrong,
+    /// Too many guesses.
+    #[error("There were too many tries. Try again in {} seconds.", .0.as_secs().max(1))]
+    Wait(Duration),
+    /// Not the person's fault.
+    #[error(transparent)]
+    Failed(#[from] Error),
+}
+
+impl From<mysql_async::Error> for Refusal {
+    fn from(err: mysql_async::Error) -> Refusal {
+        Refusal::Failed(err.into())
+    }
+}
+
+impl From<db::Error> for Refusal {
+    fn from(err: db::Error) -> Refusal {
+        Refusal::Failed(err.into())
+    }
+}
+
+impl From<std::io::Error> for Refusal {
+    fn from(err: std::io::Error) -> Refusal {
+        Refusal::Failed(err.into())
+    }
+}
+
+impl People {
+    /// Signs somebody in with a new session.
+    pub async fn sign_in(&self, typed: &Typed<'_>) -> Result<SignedIn, Refusal> {
+        let credentials = self.credentials(typed.name).await?;
+        let is_known = credentials.as_ref().is_some_and(|known| is_device_of(known, typed.device));
+        let attempt = Attempt {
+            name: typed.name.to_owned(),
+            address: typed.address,
+            browser: Some(typed.browser),
+            is_known,
+        };
+        let credentials = self.with_password(&attempt, credentials, typed.password).await?;
+        if !self.has_code(&credentials, typed.code).await? {
+            return self.refuse(&attempt, false, "wrong code").await;
+        }
+        self.throttle.succeeded(&attempt);
+        let session = self
+            .begin_session(
+                &credentials.user,
+                typed.address,
+                typed.user_agent,
+                Entry::of(person(&credentials.user, typed.address), Action::SignIn, ""),
+            )
+            .await?;
+        let device = device_of(&credentials.password_hash)?;
+        Ok(SignedIn { user: credentials.user, session, device })
+    }
+
+    /// Begins a session for somebody who has shown who they are, and returns what its cookie holds.
+    pub async fn begin_session(
+        &self,
+        user: &User,
+        address: IpAddr,
+        user_agent: &str,
+        entry: Entry,
+    ) -> Result<String, Error> {
+        let secret = secret::Secret::random()?;
+        let mut conn = db::acquire(&self.pool).await?;
+        let mut change = conn.start_transaction(Default::default()).await?;
+        let address = address.to_string();
+        session::begin(&mut change, &secret.hash(), user.user_key, &address, user_agent).await?;
+        user::signed_in(&mut change, user.user_key).await?;
+        audit::append(&mut change, &[entry]).await?;
+        change.commit().await?;
+        Ok(secret.text().to_owned())
+    }
+
+    /// The session of this cookie, while it lasts, which is longer where it is used by somebody.
+    pub async fn session(&self, cookie: &str, is_somebody: bool) -> Result<Option<Session>, Error> {
+        let mut conn = db::acquire(&self.pool).await?;
+        let session = session::by_hash(&mut conn, &secret::hash(cookie)).await?;
+        if let Some(session) = &session
+            && session.is_to_be_noted
+            && is_somebody
+        {
+            session::used(&mut conn, session.session_key).await?;
+        }
+        Ok(session)
+    }
+
+    /// Whether there is such a session.
+    pub async fn has_session(&self, cookie: &str) -> Result<bool, Error> {
+        Ok(self.session(cookie, false).await?.is_some())
+    }
+
+    /// Whether there is such a visit.
+    pub async fn has_visit(&self, cookie: &str) -> Result<bool, Error> {
+        Ok(self.visit(cookie, false).await?.is_some())
+    }
+
+    /// The visit of this cookie, while it and its link last.
+    pub async fn visit(&self, cookie: &str, is_somebody: bool) -> Result<Option<share::Visit>, Error> {
+        let mut conn = db::acquire(&self.pool).await?;
+        let visit = share::visit_by_hash(&mut conn, &secret::hash(cookie)).await?;
+        if let Some(visit) = &visit
+            && visit.is_to_be_noted
+            && is_somebody
+        {
+            share::visited(&mut conn, visit.visit_key).await?;
+        }
+        Ok(visit)
+    }
+
+    /// The token that a program sent, if it is good.
+    pub async fn token(&self, text: &str, address: IpAddr) -> Result<Token, Refusal> {
+        let mut conn = db::acquire(&self.pool).await?;
+        let Some(token) = token::by_hash(&mut conn, &secret::hash(text)).await? else {
+            drop(conn);
+            let nobody = Attempt { name: "a token".into(), address, browser: None, is_known: false };
+            if let Some(wait) = self.throttle.wait(&nobody, Instant::now()) {
+                return Err(Refusal::Wait(wait));
+            }
+            return self.refuse(&nobody, false, "unknown, expired or revoked token").await;
+        };
+        if token.is_to_be_noted {
+            token::used(&mut conn, token.token_key).await?;
+        }
+        Ok(token)
+    }
+
+    /// Whoever this name and password are of, where a program sends them with each request. Somebody with a second
+    /// factor needs a token instead.
+    pub async fn basic(&self, name: &str, password: &str, address: IpAddr) -> Result<User, Refusal> {
+        let credentials = self.credentials(name).await?;
+        let attempt = Attempt { name: name.to_owned(), address, browser: None, is_known: false };
+        let mark = credentials.as_ref().map(|credentials| {
+            secret::mark(&self.key, &[b"right", credentials.password_hash.as_bytes(), password.as_bytes()])
+        });
+        let is_remembered = mark.is_some_and(|mark| self.right.contains_key(&mark));
+        let credentials = match credentials {
+            Some(credentials) if is_remembered && !credentials.user.is_disabled => credentials,
+            credentials => self.with_password(&attempt, credentials, password).await?,
+        };
+        if credentials.user.has_totp {
+            return self.refuse(&attempt, false, "a password alone, where a second factor is set up").await;
+        }
+        if let Some(mark) = mark {
+            self.right.insert(mark, ());
+        }
+        Ok(credentials.user)
+    }
+
+    /// Whether this is the person's password.
+    pub async fn is_password(&self, user: &User, password: &str) -> Result<bool, Error> {
+        let mut conn = db::acquire(&self.pool).await?;
+        let credentials = user::credentials(&mut conn, &user.name).await?;
+        drop(conn);
+        let hash = credentials.map(|credentials| credentials.password_hash);
+        Ok(self.passwords.verify(password.to_owned(), hash).await?)
+    }
+
+    /// How long somebody at this address has to wait before the password of a link can be tried again.
+    pub fn wait_for_link(&self, attempt: &Attempt) -> Option<Duration> {
+        self.throttle.wait(attempt, Instant::now())
+    }
+
+    /// Counts a wrong password of a link.
+    pub fn link_failed(&self, attempt: &Attempt) {
+        self.throttle.failed(attempt, false, Instant::now());
+    }
+
+    async fn credentials(&self, name: &str) -> Result<Option<Credentials>, Error> {
+        let Ok(name) = name.parse::<UserName>() else { return Ok(None) };
+        let mut conn = db::acquire(&self.pool).await?;
+        Ok(user::credentials(&mut conn, &name).await?)
+    }
+
+    /// The credentials, after the password proved to be theirs.
+    async fn with_password(
+        &self,
+        attempt: &Attempt,
+        credentials: Option<Credentials>,
+        password: &str,
+    ) -> Result<Credentials, Refusal> {
+        if let Some(wait) = self.throttle.wait(attempt, Instant::now()) {
+            return Err(Refusal::Wait(wait));
+        }
+        let hash = credentials.as_ref().map(|credentials| credentials.password_hash.clone());
+        let known = hash.clone().unwrap_or_default();
+        let guess = secret::mark(
+            &self.key,
+            &[b"wrong", attempt.name.as_bytes(), known.as_bytes(), password.as_bytes()],
+        );
+        let is_right = self.passwords.verify(password.to_owned(), hash).await.map_err(Error::from)?;
+        match credentials {
+            Some(credentials) if is_right && !credentials.user.is_disabled => Ok(credentials),
+            Some(_) if is_right => self.refuse(attempt, false, "disabled").await,
+            _ => {
+                let is_repeated = self.wrong.contains_key(&guess);
+                self.wrong.insert(guess, ());
+                self.refuse(attempt, is_repeated, "wrong name or password").await
+            }
+        }
+    }
+
+    /// Whether the code is good, where one is needed. A code is taken once.
+    async fn has_code(&self, credentials: &Credentials, code: &str) -> Result<bool, Error> {
+        let Some(secret) = &credentials.totp_secret else { return Ok(true) };
+        let user_key = credentials.user.user_key;
+        let mut conn = db::acquire(&self.pool).await?;
+        match second_factor::step_of(secret, code, seconds()) {
+            Some(step) => Ok(user::take_totp_step(&mut conn, user_key, step).await?),
+            None => {
+                let hash = second_factor::recovery_hash(user_key, code);
+                Ok(user::take_recovery_code(&mut conn, user_key, &hash).await?)
+            }
+        }
+    }
+
+    async fn refuse<T>(&self, attempt: &Attempt, is_repeated: bool, why: &str) -> Result<T, Refusal> {
+        self.throttle.failed(attempt, is_repeated, Instant::now());
+        let actor = Actor {
+            kind: ActorKind::Nobody,
+            name: attempt.name.clone(),
+            address: attempt.address.to_string(),
+        };
+        self.trail.record(Entry::of(actor, Action::SignIn, why).refused()).await?;
+        Err(Refusal::Wrong)
+    }
+}
+
+/// A person as the one who does something.
+pub fn person(user: &User, address: IpAddr) -> Actor {
+    Actor { kind: ActorKind::User, name: user.name.to_string(), address: address.to_string() }
+}
+
+/// Seconds since 1970, UTC.
+pub fn seconds() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// What a browser remembers of somebody who has signed in: worthless once the password is another.
+fn device_of(password_hash: &str) -> std::io::Result<String> {
+    let salt = hex::encode(secret::random::<16>()?);
+    let mark = secret::mark(password_hash.as_bytes(), &[b"device", salt.as_bytes()]);
+    Ok(format!("{salt}.{}", hex::encode(mark)))
+}
+
+fn is_device_of(credentials: &Credentials, device: &str) -> bool {
+    let Some((salt, mark)) = device.split_once('.') else { return false };
+    let expected = secret::mark(credentials.password_hash.as_bytes(), &[b"device", salt.as_bytes()]);
+    secret::is_equal(hex::encode(expected).as_bytes(), mark.as_bytes())
+}
