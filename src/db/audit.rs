@@ -3,149 +3,18 @@
 //! Every row counts up by one from the row before and holds a hash over itself and that row's hash ([`chain`]). So two
 //! that write at once cannot both have the next number: the second is told of a duplicate and takes the one behind.
 
+mod action;
 pub mod chain;
 
-use chrono::{NaiveDate, NaiveDateTime};
+use chrono::{NaiveDate, NaiveDateTime, SubsecRound, Utc};
 use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{FromRowError, Result, Row, Value};
 
+pub use self::action::Action;
 use super::row::column;
 
 /// How often a row looks for its place in the chain.
 const ATTEMPTS: usize = 100;
-
-/// What was done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// Signed in, or tried to.
-    SignIn,
-    /// Signed out.
-    SignOut,
-    /// Looked for studies and was shown what matches.
-    Query,
-    /// Was shown a study.
-    ViewStudy,
-    /// Was shown the pictures of a series.
-    ViewSeries,
-    /// Was shown a patient and their studies.
-    ViewPatient,
-    /// Was shown the attributes of an instance.
-    ViewInstance,
-    /// Was shown what is in quarantine.
-    ViewQuarantine,
-    /// Was shown the audit trail.
-    ViewAudit,
-    /// Took a file away.
-    Download,
-    /// Sent us instances of a study.
-    Receive,
-    /// Deleted something.
-    Delete,
-    /// Made, changed or disabled an account.
-    ChangeUser,
-    /// Changed a password, a second factor, a session or a token of their own.
-    ChangeAccount,
-    /// Made or changed a group.
-    ChangeGroup,
-    /// Changed what a role may do.
-    ChangeRole,
-    /// Gave or took a study or a patient.
-    Grant,
-    /// Made or revoked a link to a study.
-    Share,
-    /// Opened such a link, or tried to.
-    OpenShare,
-    /// Changed a peer.
-    ChangePeer,
-    /// Changed a setting.
-    ChangeSetting,
-}
-
-impl Action {
-    /// Every action, in the order of the page.
-    pub const ALL: [Action; 21] = [
-        Action::SignIn,
-        Action::SignOut,
-        Action::Query,
-        Action::ViewStudy,
-        Action::ViewSeries,
-        Action::ViewPatient,
-        Action::ViewInstance,
-        Action::ViewQuarantine,
-        Action::ViewAudit,
-        Action::Download,
-        Action::Receive,
-        Action::Delete,
-        Action::ChangeUser,
-        Action::ChangeAccount,
-        Action::ChangeGroup,
-        Action::ChangeRole,
-        Action::Grant,
-        Action::Share,
-        Action::OpenShare,
-        Action::ChangePeer,
-        Action::ChangeSetting,
-    ];
-
-    /// The word in the table.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Action::SignIn => "sign-in",
-            Action::SignOut => "sign-out",
-            Action::Query => "query",
-            Action::ViewStudy => "view-study",
-            Action::ViewSeries => "view-series",
-            Action::ViewPatient => "view-patient",
-            Action::ViewInstance => "view-instance",
-            Action::ViewQuarantine => "view-quarantine",
-            Action::ViewAudit => "view-audit",
-            Action::Download => "download",
-            Action::Receive => "receive",
-            Action::Delete => "delete",
-            Action::ChangeUser => "change-user",
-            Action::ChangeAccount => "change-account",
-            Action::ChangeGroup => "change-group",
-            Action::ChangeRole => "change-role",
-            Action::Grant => "grant",
-            Action::Share => "share",
-            Action::OpenShare => "open-share",
-            Action::ChangePeer => "change-peer",
-            Action::ChangeSetting => "change-setting",
-        }
-    }
-
-    /// The words on a page.
-    pub fn label(self) -> &'static str {
-        match self {
-            Action::SignIn => "Sign-in",
-            Action::SignOut => "Sign-out",
-            Action::Query => "Search",
-            Action::ViewStudy => "Study viewed",
-            Action::ViewSeries => "Series viewed",
-            Action::ViewPatient => "Patient viewed",
-            Action::ViewInstance => "Attributes viewed",
-            Action::ViewQuarantine => "Quarantine viewed",
-            Action::ViewAudit => "Audit trail viewed",
-            Action::Download => "Download",
-            Action::Receive => "Received",
-            Action::Delete => "Deleted",
-            Action::ChangeUser => "User changed",
-            Action::ChangeAccount => "Own account changed",
-            Action::ChangeGroup => "Group changed",
-            Action::ChangeRole => "Role changed",
-            Action::Grant => "Access given or taken",
-            Action::Share => "Share link",
-            Action::OpenShare => "Share link opened",
-            Action::ChangePeer => "Peer changed",
-            Action::ChangeSetting => "Setting changed",
-        }
-    }
-
-    /// The action of this word.
-    pub fn parse(text: &str) -> Option<Action> {
-        Action::ALL.into_iter().find(|action| action.as_str() == text)
-    }
-}
 
 /// Who did it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -211,6 +80,8 @@ impl Outcome {
 /// A row to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
+    /// When, UTC.
+    pub at: NaiveDateTime,
     /// Who.
     pub actor: Actor,
     /// What.
@@ -242,6 +113,8 @@ impl Entry {
     /// Somebody did something, about no study.
     pub fn of(actor: Actor, action: Action, details: impl Into<String>) -> Entry {
         Entry {
+            // As exact as the column.
+            at: Utc::now().naive_utc().trunc_subsecs(6),
             actor,
             action,
             outcome: Outcome::Done,
@@ -355,16 +228,11 @@ pub async fn append_behind(conn: &mut impl Queryable, head: &mut Head, entries: 
     let mut attempt = 0;
     loop {
         attempt += 1;
-        let now: Option<NaiveDateTime> = match &head.0 {
-            Some(_) => conn.query_first("SELECT UTC_TIMESTAMP(6)").await?,
-            None => {
-                let (now, last) = last(conn).await?;
-                head.0 = Some(last);
-                Some(now)
-            }
+        let (key, hash) = match head.0.take() {
+            Some(last) => last,
+            None => last(conn).await?,
         };
-        let (Some((key, hash)), Some(now)) = (head.0.take(), now) else { continue };
-        let rows = chain::linked(key, &hash, now, &filled);
+        let rows = chain::linked(key, &hash, &filled);
         match insert(conn, &rows).await {
             Ok(()) => {
                 head.0 = rows.last().map(|row| (row.audit_key, row.hash.clone()));
@@ -376,20 +244,17 @@ pub async fn append_behind(conn: &mut impl Queryable, head: &mut Head, entries: 
     }
 }
 
-/// The time, and the number and the hash of the last row: 0 and zeros where there is none.
-async fn last(conn: &mut impl Queryable) -> Result<(NaiveDateTime, (u64, Vec<u8>))> {
-    let row: Option<(NaiveDateTime, Option<u64>, Option<Vec<u8>>)> = conn
+/// The number and the hash of the last row: 0 and zeros where there is none.
+async fn last(conn: &mut impl Queryable) -> Result<(u64, Vec<u8>)> {
+    let row: Option<(u64, Vec<u8>)> = conn
         .query_first(
-            "SELECT UTC_TIMESTAMP(6), last.audit_key, last.hash
-               FROM (SELECT 1 AS one) AS one
-               LEFT JOIN (SELECT audit_key, hash
-                            FROM audit
-                           ORDER BY audit_key DESC
-                           LIMIT 1) AS last ON TRUE",
+            "SELECT audit_key, hash
+               FROM audit
+              ORDER BY audit_key DESC
+              LIMIT 1",
         )
         .await?;
-    let (now, key, hash) = row.unwrap_or_default();
-    Ok((now, (key.unwrap_or(0), hash.unwrap_or_else(|| chain::NOTHING.to_vec()))))
+    Ok(row.unwrap_or_else(|| (0, chain::NOTHING.to_vec())))
 }
 
 async fn insert(conn: &mut impl Queryable, rows: &[Recorded]) -> Result<()> {

@@ -14,6 +14,11 @@ pub async fn get(conn: &mut impl Queryable, name: &str) -> Result<Option<String>
     .await
 }
 
+/// Every setting that was given a value.
+pub async fn all(conn: &mut impl Queryable) -> Result<Vec<(String, String)>> {
+    conn.query("SELECT name, value FROM setting").await
+}
+
 /// Gives a setting a value, whether it had one or not.
 pub async fn set(conn: &mut impl Queryable, name: &str, value: &str) -> Result<()> {
     conn.exec_drop(

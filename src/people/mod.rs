@@ -113,12 +113,9 @@ impl People {
     /// What is set for signing in.
     pub async fn rules(&self) -> Result<Rules, Error> {
         let mut conn = db::acquire(&self.pool).await?;
-        let mut is_on =
-            async |name| Ok::<_, Error>(setting::get(&mut conn, name).await?.as_deref() != Some("no"));
-        Ok(Rules {
-            second_factor_for_administrators: is_on(SECOND_FACTOR).await?,
-            basic: is_on(BASIC).await?,
-        })
+        let set = setting::all(&mut conn).await?;
+        let is_on = |wanted: &str| !set.iter().any(|(name, value)| name == wanted && value == "no");
+        Ok(Rules { second_factor_for_administrators: is_on(SECOND_FACTOR), basic: is_on(BASIC) })
     }
 
     /// Whether somebody has to set up a second factor before anything else.

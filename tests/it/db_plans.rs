@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use filmroom::archive::waypoints::Waypoints;
 use filmroom::db::study::list;
+use filmroom::db::visibility::Visibility;
 use filmroom::db::{self, DatabaseUrl};
 use filmroom::dicom::query::{Attribute, Direction, Key, Matching, Page, Query, Sort, SortKey};
 use mysql_async::prelude::Queryable;
@@ -206,7 +207,7 @@ async fn look_closer(conn: &mut Conn) {
         (Attribute::StudyInstanceUid, Matching::ListOfUid(vec!["1.2.3".to_owned(), "1.2.4".to_owned()])),
     ] {
         let query = query(vec![Key { attribute, matching }], SortKey::StudyDate, 1);
-        list::matching_keys(conn, &query, 100).await.expect("numbers");
+        list::matching_keys(conn, &query, &Visibility::All, 100).await.expect("numbers");
     }
 }
 

@@ -2,6 +2,7 @@
 //! they are read by.
 
 use filmroom::db::study::list;
+use filmroom::db::visibility::Visibility;
 use filmroom::db::{instance, matching, patient, quarantine, schema, series, study};
 use filmroom::dicom::query::{Attribute, Direction, Key, Matching, Page, Query, Sort, SortKey, Word};
 use mysql_async::prelude::Queryable;
@@ -90,7 +91,7 @@ async fn rows_read(conn: &mut Conn) -> u64 {
 
 /// The index that EXPLAIN names for a page of the study list.
 async fn index_of(conn: &mut Conn, query: &Query) -> Option<String> {
-    let conditions = matching::conditions(query);
+    let conditions = matching::conditions(query, &Visibility::All);
     let sql = format!(
         "EXPLAIN FORMAT = TRADITIONAL SELECT study.* FROM study WHERE {} ORDER BY {} LIMIT ? OFFSET ?",
         conditions.sql(),
@@ -119,7 +120,10 @@ async fn a_page_in_any_order_reads_little_more_than_itself() {
         for direction in [Direction::Ascending, Direction::Descending] {
             let query = query(Vec::new(), by, direction);
             rows_read(&mut conn).await;
-            assert_eq!(list::find(&mut conn, &query, 0, PAGE).await.expect("studies").len(), 25);
+            assert_eq!(
+                list::find(&mut conn, &query, &Visibility::All, 0, PAGE).await.expect("studies").len(),
+                25
+            );
             let read = rows_read(&mut conn).await;
             let used = index_of(&mut conn, &query).await;
             if read > 5 * PAGE || used.as_deref() != Some(index) {
@@ -149,12 +153,16 @@ async fn an_exact_id_number_or_uid_and_a_few_days_are_read_by_their_index() {
     ] {
         let query = query(key(attribute, matching), LATEST_FIRST.0, LATEST_FIRST.1);
         rows_read(&mut conn).await;
-        let keys = list::matching_keys(&mut conn, &query, 1000).await.expect("numbers");
+        let keys = list::matching_keys(&mut conn, &query, &Visibility::All, 1000).await.expect("numbers");
         let counting = rows_read(&mut conn).await;
         assert_eq!(keys.len(), found, "{attribute:?}");
         let studies = list::of_keys(&mut conn, &keys, query.sort, 0, PAGE).await.expect("studies");
         let page = rows_read(&mut conn).await;
-        assert_eq!(studies, list::find(&mut conn, &query, 0, PAGE).await.expect("studies"), "{attribute:?}");
+        assert_eq!(
+            studies,
+            list::find(&mut conn, &query, &Visibility::All, 0, PAGE).await.expect("studies"),
+            "{attribute:?}"
+        );
         assert!(page < 4 * PAGE && counting < 4 * PAGE, "{attribute:?}: {page} and {counting} rows are read");
         assert_eq!(index_of(&mut conn, &query).await.as_deref(), Some(index), "{attribute:?}");
     }
@@ -166,12 +174,15 @@ async fn a_search_for_a_name_passes_over_the_studies_once() {
     let mut named = query(Vec::new(), LATEST_FIRST.0, LATEST_FIRST.1);
     named.words = Word::all("jane777");
     rows_read(&mut conn).await;
-    assert_eq!(list::matching_keys(&mut conn, &named, 1000).await.expect("numbers").len(), 10);
+    assert_eq!(
+        list::matching_keys(&mut conn, &named, &Visibility::All, 1000).await.expect("numbers").len(),
+        10
+    );
     let read = rows_read(&mut conn).await;
     assert!(read < 2 * STUDIES, "{read} rows are read");
     // A name that many have is found on the way through the order.
     named.words = Word::all("doe");
-    assert_eq!(list::find(&mut conn, &named, 0, PAGE).await.expect("studies").len(), 25);
+    assert_eq!(list::find(&mut conn, &named, &Visibility::All, 0, PAGE).await.expect("studies").len(), 25);
     let read = rows_read(&mut conn).await;
     assert!(read < 5 * PAGE, "{read} rows are read");
 }
@@ -182,7 +193,7 @@ async fn the_page_of_a_study_and_of_a_patient_read_their_own_rows_alone() {
     let mut read = Vec::new();
     rows_read(&mut conn).await;
     let uid = "1.2.4711".parse().expect("a UID");
-    let found = study::by_uid(&mut conn, &uid).await.expect("a study").expect("a study");
+    let found = study::by_uid(&mut conn, &uid, &Visibility::All).await.expect("a study").expect("a study");
     read.push(("the study", rows_read(&mut conn).await));
     assert_eq!(patient::of_study(&mut conn, found.study_key).await.expect("patients").len(), 1);
     read.push(("its patients", rows_read(&mut conn).await));
@@ -192,7 +203,10 @@ async fn the_page_of_a_study_and_of_a_patient_read_their_own_rows_alone() {
     read.push(("its documents", rows_read(&mut conn).await));
     assert!(quarantine::of_study(&mut conn, found.study_key, 100).await.expect("quarantine").is_empty());
     read.push(("what is in quarantine for it", rows_read(&mut conn).await));
-    assert_eq!(study::of_patient(&mut conn, found.patient_key, 100).await.expect("studies").len(), 10);
+    assert_eq!(
+        study::of_patient(&mut conn, found.patient_key, &Visibility::All, 100).await.expect("studies").len(),
+        10
+    );
     read.push(("the studies of its patient", rows_read(&mut conn).await));
     assert_eq!(series::modalities(&mut conn).await.expect("modalities"), ["CT", "MR", "US"]);
     read.push(("the modalities there are", rows_read(&mut conn).await));

@@ -3,6 +3,7 @@
 
 use filmroom::archive::waypoints::Waypoints;
 use filmroom::db::study::list;
+use filmroom::db::visibility::Visibility;
 use filmroom::db::{schema, study};
 use filmroom::dicom::person_name::PersonName;
 use filmroom::dicom::query::{Attribute, Direction, Key, Matching, Page, Query, Sort, SortKey};
@@ -75,8 +76,9 @@ async fn assert_same_pages(conn: &mut Conn, waypoints: &Waypoints, as_of: &[u64]
                         let query = whole_list(by, direction, number, size, as_of);
                         let page = waypoints.page(conn, &query, total).await.expect("a page");
                         let page = page.expect("a page from a waypoint");
-                        let plain =
-                            list::find(conn, &query, query.page.offset(), size).await.expect("a page");
+                        let plain = list::find(conn, &query, &Visibility::All, query.page.offset(), size)
+                            .await
+                            .expect("a page");
                         assert_eq!(
                             keys(&page),
                             keys(&plain),
@@ -131,7 +133,11 @@ async fn studies_that_share_their_sort_value_are_each_on_one_page() {
             let query = whole_list(by, Direction::Ascending, number, 100, 4000);
             seen.extend(match waypoints.page(&mut conn, &query, 4000).await.expect("a page") {
                 Some(page) => keys(&page),
-                None => keys(&list::find(&mut conn, &query, query.page.offset(), 100).await.expect("a page")),
+                None => keys(
+                    &list::find(&mut conn, &query, &Visibility::All, query.page.offset(), 100)
+                        .await
+                        .expect("a page"),
+                ),
             });
         }
         seen.sort_unstable();
@@ -199,7 +205,7 @@ async fn a_sum_of_modalities_costs_no_scan() {
             .await
             .expect("a count");
         rows_read(&mut conn).await;
-        let keys = list::matching_keys(&mut conn, &query, 5000).await.expect("numbers");
+        let keys = list::matching_keys(&mut conn, &query, &Visibility::All, 5000).await.expect("numbers");
         let read = rows_read(&mut conn).await;
         assert_eq!((Some(keys.len() as u64), !keys.is_empty()), (plain, found), "{modality}");
         assert!(read < keys.len() as u64 * 2 + 200, "{modality}: {read} read for {}", keys.len());

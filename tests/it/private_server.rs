@@ -1,5 +1,6 @@
 //! The embedded default: one server per data folder, whole or not at all, and never left behind.
 
+use filmroom::db::schema::CURRENT;
 use filmroom::db::{self, DatabaseUrl, schema};
 use filmroom::private_server::{self, Error, Options, PrivateServer};
 use mysql_async::prelude::Queryable;
@@ -108,7 +109,10 @@ async fn a_server_that_dies_is_started_again() {
         assert!(begun.elapsed() < Duration::from_secs(60), "it does not answer again");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    assert_eq!(value(&server.url(), "SELECT version FROM schema_version").await.as_deref(), Some("1"));
+    assert_eq!(
+        value(&server.url(), "SELECT version FROM schema_version").await.as_deref(),
+        Some(CURRENT.version().to_string().as_str())
+    );
     server.stop().await;
 }
 

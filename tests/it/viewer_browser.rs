@@ -44,6 +44,7 @@ async fn shown(browser: &Browser) -> String {
 async fn keys_and_wheel_walk_through_a_series_and_every_state_is_an_address() {
     let pacs = study().await;
     let browser = Browser::start(1440, 1000).await;
+    browser.sign_in(&pacs, "admin").await;
     browser.open(&pacs.address(VIEWER)).await;
     browser.until("document.querySelector('[data-image]').naturalWidth > 0").await;
     assert!(shown(&browser).await.contains("/instances/1.2.3.1.1.1/frames/1.png"));
@@ -77,6 +78,7 @@ async fn keys_and_wheel_walk_through_a_series_and_every_state_is_an_address() {
 async fn a_clip_plays_and_stops() {
     let pacs = study().await;
     let browser = Browser::start(1440, 1000).await;
+    browser.sign_in(&pacs, "admin").await;
     browser.open(&pacs.address(&format!("{VIEWER}?series=1.2.3.1.2"))).await;
     browser.until("document.querySelector('[data-image]').naturalWidth > 0").await;
     assert!(shown(&browser).await.contains("/instances/1.2.3.1.2.1/frames/1.png"));

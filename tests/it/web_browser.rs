@@ -17,6 +17,7 @@ async fn the_list_is_searched_walked_and_opened_by_hand() {
     pacs.store_all(&[named(1, "Doe^Jane", "CT"), named(2, "Roe^Richard", "MR"), named(3, "Doe^John", "MR")])
         .await;
     let browser = Browser::start(1440, 1000).await;
+    browser.sign_in(&pacs, "admin").await;
     browser.open(&pacs.address("/studies")).await;
 
     // "/" goes to the field, and typing is enough.
@@ -42,6 +43,7 @@ async fn the_list_is_searched_walked_and_opened_by_hand() {
 async fn an_arrival_appears_by_itself_and_is_announced() {
     let pacs = TestServer::start().await;
     let browser = Browser::start(1440, 1000).await;
+    browser.sign_in(&pacs, "admin").await;
     browser.open(&pacs.address("/studies")).await;
     browser.until("document.body.innerText.includes('The archive is empty')").await;
 
@@ -64,6 +66,7 @@ async fn no_page_is_wider_than_its_window() {
     pacs.store(&instance.clone().build()).await;
     pacs.store(&instance.side(20).build()).await;
     let browser = Browser::start(1440, 1000).await;
+    browser.sign_in(&pacs, "admin").await;
     for width in [360, 900] {
         browser.resize(width, 800).await;
         for path in [

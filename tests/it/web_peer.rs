@@ -3,7 +3,6 @@
 use dicom_core::VR;
 use dicom_dictionary_std::tags;
 use filmroom::dimse::access::UnknownPeers;
-use reqwest::redirect::Policy;
 
 use crate::support::TestServer;
 use crate::support::instance::slice;
@@ -11,15 +10,10 @@ use crate::web_study::{all, texts};
 
 /// Posts a form of the page at `from` to `to`, with the page's own token.
 async fn post(pacs: &TestServer, from: &str, to: &str, fields: &str) -> reqwest::Response {
-    let page = pacs.page(from).await;
-    let token = all(&page, "input[name=token]")
-        .first()
-        .and_then(|input| input.attr("value"))
-        .expect("a token")
-        .to_owned();
-    let client = reqwest::Client::builder().redirect(Policy::none()).build().expect("a client");
-    let request = client.post(pacs.address(to)).body(format!("token={token}&{fields}"));
-    request.header("content-type", "application/x-www-form-urlencoded").send().await.expect("an answer")
+    let fields: Vec<(String, String)> = serde_urlencoded::from_str(fields).expect("fields");
+    let fields: Vec<(&str, &str)> =
+        fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    pacs.admin.post(from, to, &fields).await
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use reqwest::StatusCode;
 
 use crate::support::instance::{self, Instance, data_set_of, slice};
 use crate::support::peer::{self, Peer};
+use crate::support::person;
 use crate::support::process::{self, Process};
 use crate::support::{TestServer, database};
 
@@ -112,7 +113,7 @@ async fn the_same_address_has_the_same_bytes_and_is_kept() {
     let first = first.bytes().await.expect("a body");
     assert_eq!(body(&pacs, path).await, first);
 
-    let again = reqwest::Client::new().get(pacs.address(path)).header("If-None-Match", &tag).send();
+    let again = pacs.admin.request("GET", path).header("If-None-Match", &tag).send();
     assert_eq!(again.await.expect("an answer").status(), StatusCode::NOT_MODIFIED);
     let other = pacs.get("/instances/1.2.3.1.1.1/frames/1.png?w=9&h=8").await;
     assert_ne!(header(&other, "etag"), tag);
@@ -286,11 +287,11 @@ async fn a_frame_of_a_long_clip_costs_one_frame_of_reading() {
         assert_eq!(answer, Some(0));
     }
 
+    let admin = person::administrator(&database, process.http).await;
     for instance in ["1.2.3.1.1.1", "1.2.3.1.2.1"] {
         for frame in [150, 1, 200] {
             let before = process.bytes_read();
-            let path = format!("http://{}/instances/{instance}/frames/{frame}.png", process.http);
-            let response = reqwest::get(path).await.expect("an answer");
+            let response = admin.get(&format!("/instances/{instance}/frames/{frame}.png")).await;
             assert_eq!(response.status(), StatusCode::OK);
             let (width, height, _) = decoded(&response.bytes().await.expect("a body"));
             assert_eq!((width, height), (128, 128));

@@ -165,7 +165,8 @@ async fn fifty_rows_cost_no_more_statements_than_one() {
     assert_eq!(all(&pacs.page("/studies").await, "[data-study]").len(), 25);
     assert_eq!(all(&pacs.page("/studies/1.2.3.1").await, ".series-card").len(), 50);
     assert_eq!((selects(&pacs, "/studies").await, selects(&pacs, "/studies/1.2.3.1").await), (list, study));
-    assert!(list <= 4, "{list} statements for a list");
+    // Whose session it is, and whether an administrator needs a second factor, are two of them.
+    assert!(list <= 6, "{list} statements for a list");
 }
 
 #[tokio::test]
@@ -183,7 +184,7 @@ async fn nothing_found_says_what_was_looked_for_and_offers_to_widen() {
 #[tokio::test]
 async fn an_empty_archive_says_how_to_fill_it() {
     let pacs = TestServer::start().await;
-    let page = pacs.page("/").await;
+    let page = pacs.page("/studies").await;
     let commands = texts(&page, ".commands").concat();
     let port = pacs.dicom.port();
     assert!(commands.contains(&format!("echoscu -aec FILMROOM 127.0.0.1 {port}")), "{commands}");

@@ -6,7 +6,6 @@
 //! neighbours any more. Rows taken from the end leave no gap: whoever fears that writes down, elsewhere, the number and
 //! the hash of the last row that `filmroom check` tells.
 
-use chrono::NaiveDateTime;
 use sha2::{Digest, Sha256};
 
 use super::{Entry, Recorded};
@@ -34,7 +33,7 @@ pub enum Broken {
 }
 
 /// The rows that follow the one with this number and hash. Texts are cut to what their columns hold.
-pub(super) fn linked(key: u64, hash: &[u8], now: NaiveDateTime, entries: &[Entry]) -> Vec<Recorded> {
+pub(super) fn linked(key: u64, hash: &[u8], entries: &[Entry]) -> Vec<Recorded> {
     let mut rows: Vec<Recorded> = Vec::with_capacity(entries.len());
     for entry in entries {
         let (key, before) = match rows.last() {
@@ -43,7 +42,7 @@ pub(super) fn linked(key: u64, hash: &[u8], now: NaiveDateTime, entries: &[Entry
         };
         let mut row = Recorded {
             audit_key: key.saturating_add(1),
-            recorded_at: now,
+            recorded_at: entry.at,
             actor_kind: entry.actor.kind.as_str().to_owned(),
             actor: cut(&entry.actor.name, 64),
             address: cut(&entry.actor.address, 64),
@@ -119,8 +118,7 @@ mod tests {
     fn rows() -> Vec<Recorded> {
         let actor = Actor { kind: ActorKind::User, name: "anna".into(), address: "127.0.0.1".into() };
         let entry = |details: &str| Entry::of(actor.clone(), Action::Query, details);
-        let now = NaiveDateTime::parse_from_str("2026-11-22 14:05:00", "%Y-%m-%d %H:%M:%S").expect("a time");
-        linked(0, &NOTHING, now, &[entry("one"), entry("two"), entry("three")])
+        linked(0, &NOTHING, &[entry("one"), entry("two"), entry("three")])
     }
 
     #[test]

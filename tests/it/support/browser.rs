@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
+use super::TestServer;
+use super::person::PASSWORD;
+
 /// A browser window. Dropping it ends chromedriver and the browser.
 pub struct Browser {
     session: String,
@@ -76,6 +79,17 @@ impl Browser {
     /// Goes to an address and waits for the page.
     pub async fn open(&self, address: &str) {
         self.post("url", json!({ "url": address })).await;
+    }
+
+    /// Signs in by the page for it, as a person does.
+    pub async fn sign_in(&self, pacs: &TestServer, name: &str) {
+        self.open(&pacs.address("/login")).await;
+        self.click("#name").await;
+        self.type_keys(name).await;
+        self.click("#password").await;
+        self.type_keys(PASSWORD).await;
+        self.type_keys("\u{E007}").await;
+        self.until("location.pathname === '/studies'").await;
     }
 
     /// Makes the page this wide and high, also narrower than Chromium's windows can be.

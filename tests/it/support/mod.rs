@@ -5,6 +5,7 @@ pub mod browser;
 pub mod database;
 pub mod instance;
 pub mod peer;
+pub mod person;
 pub mod process;
 
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ use tokio::task::JoinHandle;
 
 use database::TestDatabase;
 use instance::Instance;
+use person::Person;
 
 /// The executable under test.
 pub const FILMROOM: &str = env!("CARGO_BIN_EXE_filmroom");
@@ -31,6 +33,8 @@ pub struct TestServer {
     pub http: std::net::SocketAddr,
     pub database: TestDatabase,
     pub folder: tempfile::TempDir,
+    /// An administrator called `admin`, who is signed in.
+    pub admin: Person,
     stop: Option<oneshot::Sender<()>>,
     running: Option<JoinHandle<anyhow::Result<()>>>,
 }
@@ -72,7 +76,8 @@ impl TestServer {
         let running = tokio::spawn(server.run(async move {
             let _ = stopped.await; // a test that is over drops its end
         }));
-        TestServer { dicom, http, database, folder, stop: Some(stop), running: Some(running) }
+        let admin = person::administrator(&database, http).await;
+        TestServer { dicom, http, database, folder, admin, stop: Some(stop), running: Some(running) }
     }
 
     /// Stops it as SIGTERM does, and returns what `serve` ended with.
@@ -121,9 +126,9 @@ impl TestServer {
         format!("http://{}{path}", self.http)
     }
 
-    /// Fetches a page.
+    /// Fetches a page as the administrator.
     pub async fn get(&self, path: &str) -> reqwest::Response {
-        reqwest::get(self.address(path)).await.expect("an answer")
+        self.admin.get(path).await
     }
 
     /// Fetches a page that must be there.
