@@ -313,7 +313,12 @@ impl DatabaseAccess {
 
     /// Makes the tables, or brings them up to date, as the account that may.
     async fn prepare(&self) -> anyhow::Result<()> {
-        db::schema::prepare(&self.url).await?;
+        match &self.private {
+            Some(private) => private.prepare().await?,
+            None => {
+                db::schema::prepare(&self.url).await?;
+            }
+        }
         Ok(())
     }
 

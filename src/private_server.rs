@@ -24,7 +24,7 @@ use tracing::{info, warn};
 
 /// The database inside the private server.
 const DATABASE: &str = "filmroom";
-/// The account that may do anything in that database, and nothing else.
+/// The account that filmroom works with, in that database alone.
 const ACCOUNT: &str = "filmroom";
 /// The path of a Unix socket has room for 107 bytes on Linux and for 103 on macOS.
 const SOCKET_PATH: usize = 103;
@@ -165,6 +165,14 @@ impl PrivateServer {
     /// The account that may do everything, in no database.
     pub fn administrator_url(&self) -> DatabaseUrl {
         DatabaseUrl::on_socket(&self.socket, "root", "")
+    }
+
+    /// Makes the tables, or brings them up to date, and lets filmroom's account do what serving takes, no more.
+    pub async fn prepare(&self) -> Result<(), Error> {
+        let administrator = self.administrator_url();
+        db::schema::prepare(&administrator.with_database(DATABASE)).await?;
+        db::restrict(&administrator, DATABASE, ACCOUNT).await?;
+        Ok(())
     }
 
     /// The process of the server, while there is one.

@@ -26,6 +26,9 @@ const GRACE: Duration = Duration::from_secs(30);
 /// Children that decode with C and C++ codecs. Each may take a core.
 const DECODE_WORKERS: usize = 2;
 
+/// A port that is held, and where.
+type Port = (std::net::TcpListener, SocketAddr);
+
 /// A server that holds its ports and its database and has not begun to serve.
 pub struct Server {
     private: Option<PrivateServer>,
@@ -56,7 +59,8 @@ impl Server {
             (None, Some(private)) => private.url(),
             (None, None) => anyhow::bail!("there is no database"),
         };
-        match Server::with_database(config, url, (dicom, dicom_address), (http, http_address)).await {
+        let ports = ((dicom, dicom_address), (http, http_address));
+        match Server::with_database(config, url, private.as_ref(), ports).await {
             Ok(mut server) => {
                 server.private = private;
                 Ok(server)
@@ -73,8 +77,8 @@ impl Server {
     async fn with_database(
         config: Config,
         url: db::DatabaseUrl,
-        (dicom, dicom_address): (std::net::TcpListener, SocketAddr),
-        (http, http_address): (std::net::TcpListener, SocketAddr),
+        private: Option<&PrivateServer>,
+        ((dicom, dicom_address), (http, http_address)): (Port, Port),
     ) -> anyhow::Result<Server> {
         // The database is asked, the folder opened, and only then are tables made: whatever is wrong, nothing is
         // left half-made.
@@ -88,7 +92,12 @@ impl Server {
                 "removed {swept} instances that were being received when filmroom last ended; they were not acknowledged"
             );
         }
-        db::schema::prepare(&url).await?;
+        match private {
+            Some(private) => private.prepare().await?,
+            None => {
+                db::schema::prepare(&url).await?;
+            }
+        }
         let mut conn = db::acquire(&pool).await?;
         let warnings: Vec<String> = db::durability(&mut conn)
             .await

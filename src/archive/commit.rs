@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::Error;
 use super::activity::{Activity, Event};
+use crate::db::audit::{self, Entry};
 use crate::db::ingest::Held;
 pub use crate::db::ingest::{NewInstance, Outcome};
 use crate::db::{self, Pool, ingest};
@@ -110,7 +111,8 @@ fn acknowledges_early() -> bool {
 }
 
 async fn run(mut queue: mpsc::Receiver<Waiting>, pool: Pool, activity: Activity) {
-    let mut worker = Worker { pool, conn: None, asking: 0, keys: ingest::Keys::default() };
+    let mut worker =
+        Worker { pool, conn: None, asking: 0, keys: ingest::Keys::default(), audit: audit::Head::default() };
     let mut batch = Vec::with_capacity(BATCH);
     while queue.recv_many(&mut batch, BATCH).await > 0 {
         let mut pending = Vec::with_capacity(batch.len());
@@ -156,6 +158,8 @@ struct Worker {
     asking: u32,
     /// Keys of rows seen before, so that the next slice of a series costs no look-ups.
     keys: ingest::Keys,
+    /// Where the audit trail ends, unless somebody else has written to it.
+    audit: audit::Head,
 }
 
 impl Worker {
@@ -228,6 +232,7 @@ impl Worker {
                 Err(Trouble::NotDurable) => {
                     self.conn = None;
                     self.keys = ingest::Keys::default();
+                    self.audit = audit::Head::default();
                     let error = io::Error::other("the file could not be made durable");
                     return Err(Failure { error: error.into(), nothing_was_committed });
                 }
@@ -236,6 +241,7 @@ impl Worker {
             self.conn = None;
             self.asking = ASKING;
             self.keys = ingest::Keys::default();
+            self.audit = audit::Head::default();
             nothing_was_committed &= !commit_sent;
             // A key that is remembered may be of a row that somebody has deleted since.
             let may_help = err.is_transient() || err.is_duplicate() || remembered;
@@ -272,6 +278,9 @@ impl Worker {
                 return Err(Trouble::NotDurable);
             }
         }
+        // Last, because whoever else writes to the trail waits from here to the COMMIT.
+        let entries: Vec<Entry> = batch.iter().filter_map(|new| new.audit.clone()).collect();
+        audit::append_behind(writer.conn(), &mut self.audit, &entries).await.map_err(db::Error::from)?;
         *commit_sent = true;
         writer.commit().await?;
         self.asking = self.asking.saturating_sub(1);

@@ -203,6 +203,17 @@ impl Archive {
         .await
     }
 
+    /// The study with this UID, if it is visible.
+    pub async fn visible_study(
+        &self,
+        uid: &StudyInstanceUid,
+        visibility: &Visibility,
+    ) -> Result<Option<Study>, Error> {
+        let (uid, visibility) = (uid.clone(), visibility.clone());
+        self.with_connection(async move |mut conn| Ok(study::by_uid(&mut conn, &uid, &visibility).await?))
+            .await
+    }
+
     /// Of these Study Instance UIDs, those of visible studies.
     pub async fn visible_among(
         &self,

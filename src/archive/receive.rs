@@ -8,8 +8,9 @@
 //! What is in memory is what was read and not yet hashed, at most a megabyte whatever the instance's size: it is
 //! hashed while the disk works.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, Seek, SeekFrom};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
@@ -19,6 +20,7 @@ use tokio::sync::oneshot;
 
 use super::commit::{Durable, Failure, NewInstance, Outcome};
 use super::{Archive, Error};
+use crate::db::audit::{self, Action, Actor, ActorKind, Entry};
 use crate::dicom::attributes::{self, Attributes, Note};
 use crate::dicom::frame_index::FrameIndex;
 use crate::dicom::implementation::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
@@ -68,6 +70,28 @@ pub struct Provenance {
     pub source_address: String,
     /// When it began to arrive.
     pub received_at: DateTime<Utc>,
+    /// The studies of its association whose receipt stands in the audit trail.
+    pub audited: Audited,
+}
+
+/// The studies an association has sent instances of. Cheap to clone; every clone is of the same association.
+#[derive(Debug, Clone, Default)]
+pub struct Audited(Arc<Mutex<BTreeSet<String>>>);
+
+impl Audited {
+    fn has(&self, study: &str) -> bool {
+        self.studies().contains(study)
+    }
+
+    fn add(&self, study: &str) {
+        if !self.has(study) {
+            self.studies().insert(study.to_owned());
+        }
+    }
+
+    fn studies(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// An instance that was stored, or that the archive held already.
@@ -198,6 +222,7 @@ impl Reception {
             Writing::Failed(err) => return Err(err.into()),
             Writing::Unopened => open(&archive.inner.storage, &provenance)?,
         };
+        let audited = provenance.audited.clone();
         let affected = (provenance.affected_sop_class.clone(), provenance.affected_sop_instance.clone());
         let (pending, placed) = seal(&archive.inner.storage, written, provenance)?;
         let notes = pending.attributes.notes.clone();
@@ -215,6 +240,7 @@ impl Reception {
                 return Err(failure.error.into());
             }
         };
+        audited.add(&study_instance_uid);
         if !outcome.keeps_file() {
             remove(&archive, &path);
         }
@@ -357,6 +383,7 @@ fn seal(
     let pixel_data_offset = located.map(|pixels| pixels.offset + u64::from(data_set_offset));
     let pixel_data_length = located.and_then(|pixels| pixels.length);
     let placed = storage.place(incoming, provenance.received_at).map_err(file_error)?;
+    let audit = receipt(&attributes, &provenance);
     let pending = NewInstance {
         attributes,
         path: placed.path().as_str().to_owned(),
@@ -370,8 +397,28 @@ fn seal(
         source_ae_title: provenance.source_ae_title,
         source_address: provenance.source_address,
         received_at: provenance.received_at,
+        audit,
     };
     Ok((pending, placed))
+}
+
+/// The line of the audit trail for the first instance of a study in an association.
+fn receipt(attributes: &Attributes, provenance: &Provenance) -> Option<Entry> {
+    let study = attributes.study.study_instance_uid.as_str();
+    if provenance.audited.has(study) {
+        return None;
+    }
+    let actor = Actor {
+        kind: ActorKind::Peer,
+        name: provenance.source_ae_title.clone(),
+        address: provenance.source_address.clone(),
+    };
+    let patient = audit::Patient {
+        patient_id: attributes.patient.patient_id.clone(),
+        issuer_of_patient_id: attributes.patient.issuer_of_patient_id.clone(),
+        patient_name: attributes.patient.patient_name.clone(),
+    };
+    Some(Entry::of(actor, Action::Receive, "").study(study).patient(patient))
 }
 
 /// A full disk has a name of its own, because its cure is another one.

@@ -18,7 +18,7 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
 
 async fn follow(pool: &Pool) -> anyhow::Result<()> {
     let mut conn = db::acquire(pool).await?;
-    let count = audit::count(&mut conn).await.map_err(db::Error::from)?;
+    let count = audit::newest(&mut conn).await.map_err(db::Error::from)?;
     let style = ProgressStyle::with_template("audit trail {bar:40} {pos}/{len}");
     let progress = ProgressBar::new(count).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     let (mut key, mut hash) = (0, chain::NOTHING.to_vec());

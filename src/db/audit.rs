@@ -367,9 +367,10 @@ pub async fn read(conn: &mut impl Queryable, behind: u64, limit: u64) -> Result<
     conn.exec(sql, (behind, limit)).await
 }
 
-/// How many rows there are.
-pub async fn count(conn: &mut impl Queryable) -> Result<u64> {
-    Ok(conn.query_first("SELECT COUNT(*) FROM audit").await?.unwrap_or(0))
+/// The number of the last row, which is how many there are; 0 where there is none.
+pub async fn newest(conn: &mut impl Queryable) -> Result<u64> {
+    let newest: Option<Option<u64>> = conn.query_first("SELECT MAX(audit_key) FROM audit").await?;
+    Ok(newest.flatten().unwrap_or(0))
 }
 
 /// Whether the account of this connection could change rows of the trail.

@@ -16,6 +16,7 @@ use mysql_async::{Params, Value, params};
 pub use self::place::Keys;
 use self::rows::{add_counts, insert_frame_indexes, insert_instances};
 use super::Error;
+use super::audit::Entry;
 use crate::dicom::attributes::Attributes;
 
 /// An instance whose file is durable and whose rows are not written yet.
@@ -45,6 +46,8 @@ pub struct NewInstance {
     pub source_address: String,
     /// When it began to arrive.
     pub received_at: DateTime<Utc>,
+    /// The line of the audit trail that is to be committed with it: for the first of a study in an association.
+    pub audit: Option<Entry>,
 }
 
 /// What became of an instance.

@@ -162,7 +162,7 @@ fn session(statement_limit: Duration) -> Vec<String> {
     ]
 }
 
-/// Creates what a server of our own needs: a database and an account that may do anything in it and nothing else.
+/// Creates what a server of our own needs: a database and an account in it. What that may do, [`restrict`] says.
 pub async fn create_database(
     administrator: &DatabaseUrl,
     database: &str,
@@ -174,10 +174,43 @@ pub async fn create_database(
     let statements = [
         format!("CREATE DATABASE IF NOT EXISTS {database} CHARACTER SET utf8mb4"),
         format!("CREATE USER IF NOT EXISTS {account}"),
-        format!("GRANT ALL PRIVILEGES ON {}.* TO {account}", url::pattern(&database)),
+        format!("GRANT SELECT, INSERT ON {}.* TO {account}", url::pattern(&database)),
     ];
     for statement in statements {
         conn.query_drop(statement).await.map_err(|err| Error::at(administrator, err))?;
     }
     conn.disconnect().await.map_err(|err| Error::at(administrator, err))
+}
+
+/// Tables of which the program changes no row that is there: the audit trail, and the version, which goes up as the
+/// tables are upgraded.
+const APPEND_ONLY: [&str; 2] = ["audit", "schema_version"];
+
+/// Lets the account of a server of our own do in the database what serving takes, and nothing more: rows of the audit
+/// trail are put in and read. The tables have to be there.
+pub async fn restrict(administrator: &DatabaseUrl, database: &str, account: &str) -> Result<(), Error> {
+    let at = |err| Error::at(administrator, err);
+    let mut conn = open(administrator).await?;
+    let account = url::account(account, "localhost");
+    let tables: Vec<String> = conn
+        .exec(
+            "SELECT CAST(table_name AS CHAR)
+               FROM information_schema.tables
+              WHERE table_schema = ? AND table_type = 'BASE TABLE'",
+            (database,),
+        )
+        .await
+        .map_err(at)?;
+    let database = url::quoted(database);
+    let mut statements = vec![
+        format!("REVOKE ALL PRIVILEGES, GRANT OPTION FROM {account}"),
+        format!("GRANT SELECT, INSERT ON {}.* TO {account}", url::pattern(&database)),
+    ];
+    for table in tables.iter().filter(|table| !APPEND_ONLY.contains(&table.as_str())) {
+        statements.push(format!("GRANT UPDATE, DELETE ON {database}.{} TO {account}", url::quoted(table)));
+    }
+    for statement in statements {
+        conn.query_drop(statement).await.map_err(at)?;
+    }
+    conn.disconnect().await.map_err(at)
 }

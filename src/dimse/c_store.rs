@@ -80,6 +80,7 @@ fn provenance(
         source_ae_title: caller.ae_title.clone(),
         source_address: caller.address.clone(),
         received_at: Utc::now(),
+        audited: caller.audited.clone(),
     })
 }
 

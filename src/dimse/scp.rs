@@ -10,6 +10,7 @@ use super::status::Status;
 use super::{Error, c_echo, c_store};
 use crate::archive::Archive;
 use crate::archive::activity::Receiving;
+use crate::archive::receive::Audited;
 
 /// Who is at the other end.
 #[derive(Debug, Clone)]
@@ -18,6 +19,8 @@ pub struct Caller {
     pub ae_title: String,
     /// IP address.
     pub address: String,
+    /// What of it stands in the audit trail.
+    pub audited: Audited,
 }
 
 /// Serves messages until the release; an error means that the association is over without one.

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod assets;
+pub mod audit;
 pub mod error;
 pub mod events;
 pub mod filters;

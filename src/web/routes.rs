@@ -12,7 +12,7 @@ use actix_web::{HttpResponse, Resource, guard, web};
 use super::access::Needs::{Anybody, Nothing, Person, Right as May};
 use super::access::{self, Needs};
 use super::{
-    assets, error, events, health, instance, page, patient, peer, picture, quarantine, sign_in, study,
+    assets, audit, error, events, health, instance, page, patient, peer, picture, quarantine, sign_in, study,
     system, viewer,
 };
 use crate::db::role::Right::{Administer, Download, Edit, View};
@@ -66,6 +66,7 @@ routes! {
     GET  "/instances/{instance}"                       May(View)       => instance::show;
     GET  "/instances/{instance}/frames/{frame}.png"    May(View)       => picture::frame;
     GET  "/instances/{instance}/frames/{frame}/caption.json" May(View) => viewer::frame_caption;
+    GET  "/studies/{study}/audit"                      May(Administer) => audit::of_study;
     GET  "/patients/{patient_key}"                     May(View)       => patient::show;
     GET  "/events"                                     May(View)       => events::stream;
 
@@ -85,6 +86,8 @@ routes! {
     POST "/admin/peers/{peer_key}/remove"              May(Administer) => peer::remove;
     POST "/admin/callers/allow"                        May(Administer) => peer::allow;
     POST "/admin/callers/forget"                       May(Administer) => peer::forget;
+    GET  "/admin/audit"                                May(Administer) => audit::list;
+    GET  "/admin/audit.csv"                            May(Administer) => audit::file;
     GET  "/admin/system"                               May(Administer) => system::show;
     GET  "/admin/quarantine"                           May(Edit)       => quarantine::list;
     GET  "/admin/quarantine/{quarantine_key}"          May(Edit)       => quarantine::show;

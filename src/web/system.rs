@@ -11,6 +11,7 @@ use super::access::Caller;
 use super::error::Error;
 use super::page::{self, Layout};
 use super::text;
+use crate::db::{self, audit};
 
 /// Below this part of the disk free, the page warns.
 const LOW_PERCENT: u64 = 10;
@@ -43,6 +44,9 @@ struct SystemPage {
     size: String,
     quarantined: u64,
     disk: Option<Disk>,
+    audited: String,
+    /// The account in the database URL could change the audit trail.
+    trail_is_open: bool,
 }
 
 /// `GET /admin/system`
@@ -58,6 +62,9 @@ pub async fn show(_: Caller, layout: Layout, app: web::Data<App>) -> Result<Http
         }
         Err(err) => return Err(Error::Unavailable(err.into())),
     };
+    let mut conn = db::acquire(&app.pool).await?;
+    let (audited, trail_is_open) = (audit::newest(&mut conn).await?, audit::is_changeable(&mut conn).await);
+    drop(conn);
     let about = &app.about;
     page::html(&SystemPage {
         layout,
@@ -77,6 +84,8 @@ pub async fn show(_: Caller, layout: Layout, app: web::Data<App>) -> Result<Http
         size: text::size(totals.size_bytes),
         quarantined,
         disk,
+        audited: text::thousands(audited),
+        trail_is_open,
     })
 }
 

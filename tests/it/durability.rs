@@ -162,6 +162,7 @@ fn without_file(number: u32) -> NewInstance {
         transfer_syntax_uid: uids::EXPLICIT_VR_LITTLE_ENDIAN.into(),
         source_ae_title: "TEST".into(),
         source_address: "127.0.0.1".into(),
+        audit: None,
         received_at: chrono::Utc::now(),
     }
 }

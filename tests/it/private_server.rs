@@ -1,6 +1,7 @@
 //! The embedded default: one server per data folder, whole or not at all, and never left behind.
 
-use filmroom::db::schema::CURRENT;
+use filmroom::db::audit::{self, Action, Actor, ActorKind, Entry};
+use filmroom::db::schema::{CURRENT, Prepared, prepare};
 use filmroom::db::{self, DatabaseUrl, schema};
 use filmroom::private_server::{self, Error, Options, PrivateServer};
 use mysql_async::prelude::Queryable;
@@ -81,6 +82,43 @@ async fn nobody_else_can_reach_it() {
     )
     .await;
     assert_eq!(grants.as_deref(), Some("0"), "the account has rights outside its database");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_audit_trail_can_be_written_and_read_and_not_changed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = start(folder.path()).await;
+    server.prepare().await.expect("tables");
+    let url = server.url();
+    assert_eq!(
+        prepare(&url).await.expect("fit, also for an account that may not make tables"),
+        Prepared::Unchanged
+    );
+    let mut conn = db::open(&url).await.expect("a connection");
+    let actor = Actor { kind: ActorKind::Terminal, name: "a test".into(), address: String::new() };
+    audit::append(&mut conn, &[Entry::of(actor, Action::Query, "")]).await.expect("a row");
+    assert!(!audit::is_changeable(&mut conn).await);
+    for refused in [
+        "UPDATE audit SET details = 'x'",
+        "DELETE FROM audit",
+        "REPLACE INTO audit SELECT * FROM audit",
+        "TRUNCATE TABLE audit",
+        "DROP TABLE audit",
+        "ALTER TABLE audit ADD COLUMN x INT",
+        "RENAME TABLE audit TO other",
+        "CREATE TABLE other (a INT)",
+    ] {
+        assert!(conn.query_drop(refused).await.is_err(), "{refused}");
+    }
+    let rows: Option<u64> = conn.query_first("SELECT COUNT(*) FROM audit").await.expect("a count");
+    assert_eq!(rows, Some(1));
+    // Everything else of the program's is its own to change.
+    conn.query_drop("UPDATE peer SET host = ''").await.expect("it may");
+    // The negative control: whoever may do everything may also do this.
+    let mut root =
+        db::open(&server.administrator_url().with_database("filmroom")).await.expect("a connection");
+    assert!(audit::is_changeable(&mut root).await);
     server.stop().await;
 }
 

@@ -38,6 +38,7 @@ const TABLE: &str = "
     GET  /instances/{instance}                              401 200 404 200 200 200 200 200 200
     GET  /instances/{instance}/frames/{frame}.png           401 200 404 200 200 200 200 200 200
     GET  /instances/{instance}/frames/{frame}/caption.json  401 200 404 200 200 200 200 200 200
+    GET  /studies/{study}/audit                             401 403 403 403 403 403 200 403 403
     GET  /patients/{patient_key}                            401 200 404 200 200 200 200 200 200
     GET  /events                                            401 200 200 200 200 200 200 200 200
 
@@ -57,6 +58,8 @@ const TABLE: &str = "
     POST /admin/peers/{peer_key}/remove                     401 403 403 403 403 403 404 403 403
     POST /admin/callers/allow                               401 403 403 403 403 403 400 403 403
     POST /admin/callers/forget                              401 403 403 403 403 403 400 403 403
+    GET  /admin/audit                                       401 403 403 403 403 403 200 403 403
+    GET  /admin/audit.csv                                   401 403 403 403 403 403 200 403 403
     GET  /admin/system                                      401 403 403 403 403 403 200 403 403
     GET  /admin/quarantine                                  401 403 403 403 200 403 200 403 403
     GET  /admin/quarantine/{quarantine_key}                 401 403 403 403 200 403 200 403 403
