@@ -13,6 +13,8 @@ use crate::db::{self, Pool};
 
 /// What was shown is shown anew after this long without a request.
 const REMEMBERED: Duration = Duration::from_secs(30 * 60);
+/// How often a row is tried where the server ends it in favour of another.
+const ATTEMPTS: u32 = 5;
 /// How many things that were shown are remembered.
 const MOST: u64 = 200_000;
 
@@ -63,7 +65,14 @@ impl Trail {
     pub async fn record(&self, entry: Entry) -> Result<(), db::Error> {
         let mut conn = db::acquire(&self.pool).await?;
         let mut head = self.head.lock().await;
-        Ok(audit::append_behind(&mut conn, &mut head, &[entry]).await?)
+        let mut attempt = 1;
+        loop {
+            match audit::append_behind(&mut conn, &mut head, std::slice::from_ref(&entry)).await {
+                // Where somebody gave up the number that several waited for, the server ends all but one of them.
+                Err(err) if db::is_transient(&err) && attempt < ATTEMPTS => attempt += 1,
+                written => return Ok(written?),
+            }
+        }
     }
 
     /// Writes a row for what is shown, however often it was before.

@@ -3,6 +3,7 @@
 mod support;
 
 mod archive_identity;
+mod audit;
 mod cli;
 mod codec_worker;
 mod db_connect;
@@ -18,6 +19,7 @@ mod memory;
 mod private_server;
 mod pydicom_files;
 mod regression;
+mod sign_in;
 mod start_up;
 mod tidy;
 mod viewer_browser;

@@ -2,7 +2,7 @@
 
 use filmroom::db::audit::{self, Action, Actor, ActorKind, Entry};
 use filmroom::db::schema::{CURRENT, Prepared, prepare};
-use filmroom::db::{self, DatabaseUrl, schema};
+use filmroom::db::{self, DatabaseUrl};
 use filmroom::private_server::{self, Error, Options, PrivateServer};
 use mysql_async::prelude::Queryable;
 use std::fs;
@@ -51,7 +51,7 @@ fn script(path: &Path, text: &str) {
 async fn what_was_stored_is_there_after_a_stop_and_a_start() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = start(folder.path()).await;
-    schema::prepare(&server.url()).await.expect("tables");
+    server.prepare().await.expect("tables");
     let pool = db::connect(&server.url()).await.expect("a pool");
     let mut conn = db::acquire(&pool).await.expect("a connection");
     db::setting::set(&mut conn, "kept", "yes").await.expect("stored");
@@ -137,7 +137,7 @@ async fn a_second_filmroom_on_the_same_folder_is_refused_in_words() {
 async fn a_server_that_dies_is_started_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = start(folder.path()).await;
-    schema::prepare(&server.url()).await.expect("tables");
+    server.prepare().await.expect("tables");
     let pid = server.pid().expect("a process");
     // SAFETY: the process is a child of this one.
     unsafe { libc::kill(i32::try_from(pid).expect("a pid"), libc::SIGKILL) };
@@ -253,7 +253,7 @@ async fn a_long_path_with_spaces_and_quotes_works() {
     let deep = folder.path().join("Dr. O'Hara's \"new\" PACS $HOME").join("x".repeat(120));
     let server = start(&deep).await;
     let url = server.url().to_string();
-    schema::prepare(&server.url()).await.expect("tables");
+    server.prepare().await.expect("tables");
     server.stop().await;
     let (_, socket) = url.split_once("socket=").expect("a socket");
     let elsewhere = Path::new(socket).parent().expect("its folder");

@@ -351,7 +351,7 @@ async fn what_one_may_not_see_is_not_counted_and_not_suggested() {
         }
         let found = caller.page("/studies?q=Doe").await;
         assert_eq!(all(&found, "[data-study]").len(), 1, "{name}");
-        let none = caller.page("/studies?id=PID3").await;
+        let none = caller.page("/studies?id=P3").await;
         assert!(texts(&none, "h2").contains(&"No study matches".to_owned()), "{name}");
         assert_eq!(all(&caller.page("/studies?modality=ZZ").await, "[data-study]").len(), 0, "{name}");
         for path in [

@@ -92,6 +92,11 @@ impl Person {
         Person::with_headers(pacs, &[])
     }
 
+    /// Nobody in particular, at this server.
+    pub fn nobody_at(http: std::net::SocketAddr) -> Person {
+        Person::sending(http, &[])
+    }
+
     /// Whoever holds this cookie.
     pub fn with_cookie(pacs: &TestServer, name: &str, value: &str) -> Person {
         Person::at(pacs.http, name, value)
@@ -182,8 +187,4 @@ impl TestServer {
         browser.post_with(&token, "/login", &[("name", name), ("password", password), ("code", code)]).await
     }
 
-    /// Number of rows of the audit trail with this action.
-    pub async fn audited(&self, action: &str) -> u64 {
-        self.count(&format!("audit WHERE action = '{action}'")).await
-    }
 }

@@ -1,9 +1,9 @@
 //! The executable as a process of its own, for tests that kill it, measure it or read what it says.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -14,6 +14,7 @@ pub struct Process {
     child: Child,
     pub dicom: SocketAddr,
     pub http: SocketAddr,
+    log: Arc<Mutex<String>>,
 }
 
 /// The arguments of a server on free ports.
@@ -39,15 +40,20 @@ impl Process {
             .spawn()
             .expect("filmroom starts");
         let mut lines = BufReader::new(child.stderr.take().expect("its log")).lines();
-        let mut seen = VecDeque::new();
+        let log = Arc::new(Mutex::new(String::new()));
+        let note = |log: &Mutex<String>, line: &str| {
+            let mut log = log.lock().expect("nobody panics with this lock");
+            log.push_str(line);
+            log.push('\n');
+        };
         let ready = tokio::time::timeout(Duration::from_secs(60), async {
             while let Some(line) = lines.next_line().await.expect("its log") {
+                note(&log, &line);
                 if line.contains("is ready") {
                     return serde_json::from_str::<serde_json::Value>(&line).expect("a line of JSON");
                 }
-                seen.push_back(line);
             }
-            panic!("filmroom ended before it was ready: {seen:?}");
+            panic!("filmroom ended before it was ready: {}", log.lock().expect("its log"));
         });
         let ready = ready.await.expect("it is ready within a minute");
         let address = |name: &str| {
@@ -55,8 +61,18 @@ impl Process {
         };
         let (dicom, http) = (address("dicom"), address("http"));
         // Its log must go on being read, or it would wait for us at some point.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Process { child, dicom, http }
+        let rest = log.clone();
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                note(&rest, &line);
+            }
+        });
+        Process { child, dicom, http, log }
+    }
+
+    /// What it has said so far.
+    pub fn log(&self) -> String {
+        self.log.lock().expect("nobody panics with this lock").clone()
     }
 
     /// The process ID.
