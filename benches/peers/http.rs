@@ -4,10 +4,14 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use super::server::Server;
+
 /// A connection.
 pub struct Http {
     stream: BufReader<TcpStream>,
     host: SocketAddr,
+    /// What is sent with each request of somebody who is signed in.
+    cookie: String,
 }
 
 /// A response and how long it took, from the first byte of the request to the last of the answer.
@@ -20,18 +24,29 @@ pub struct Answer {
 }
 
 impl Http {
-    /// Connects.
-    pub fn connect(host: SocketAddr) -> io::Result<Http> {
+    /// Connects to a server, as its administrator where it has people.
+    pub fn to(server: &Server) -> io::Result<Http> {
+        Http::signed_in(server.http, server.session.as_deref())
+    }
+
+    /// Connects as whoever has this session.
+    pub fn signed_in(host: SocketAddr, session: Option<&str>) -> io::Result<Http> {
+        let cookie = session.map(|session| format!("Cookie: __Host-session={session}\r\n"));
+        Http::connect(host, cookie.unwrap_or_default())
+    }
+
+    fn connect(host: SocketAddr, cookie: String) -> io::Result<Http> {
         let stream = TcpStream::connect(host)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(120)))?;
-        Ok(Http { stream: BufReader::with_capacity(256 * 1024, stream), host })
+        Ok(Http { stream: BufReader::with_capacity(256 * 1024, stream), host, cookie })
     }
 
     /// `GET`, with the media type wanted.
     pub fn get(&mut self, address: &str, accept: &str) -> io::Result<Answer> {
         let host = self.host;
-        let request = format!("GET {address} HTTP/1.1\r\nHost: {host}\r\nAccept: {accept}\r\n\r\n");
+        let cookie = &self.cookie;
+        let request = format!("GET {address} HTTP/1.1\r\nHost: {host}\r\nAccept: {accept}\r\n{cookie}\r\n");
         let start = Instant::now();
         self.stream.get_mut().write_all(request.as_bytes())?;
         let first = self.line()?;
@@ -62,7 +77,7 @@ impl Http {
         }
         let elapsed = start.elapsed();
         if closes {
-            *self = Http::connect(host)?;
+            *self = Http::connect(host, self.cookie.clone())?;
         }
         Ok(Answer { status, body, elapsed, began })
     }

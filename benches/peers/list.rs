@@ -4,6 +4,8 @@
 use std::io;
 use std::time::Duration;
 
+use filmroom::db::role::Role;
+
 use super::data::Kind;
 use super::floor::{self, loads};
 use super::http::Http;
@@ -15,6 +17,8 @@ use super::{Bench, TINY, rows, store};
 const SECTION: &str = "Study list";
 const AT_SIZE: &str = "Index at size";
 const ASKED: usize = 15;
+/// The first of the rows' physicians.
+const OWN: &str = "@@^*";
 /// How long filmroom gets, after its start, for the survey of the list that it makes in the background.
 const SURVEY: Duration = Duration::from_secs(12);
 
@@ -22,7 +26,7 @@ const SURVEY: Duration = Duration::from_secs(12);
 pub fn of_tiny(bench: &mut Bench, server: &Server) -> io::Result<()> {
     let product = server.product;
     bench.say(&format!("{}: study list", product.name()));
-    let mut http = Http::connect(server.http)?;
+    let mut http = Http::to(server)?;
     for (title, rows, page) in [("first", 25, 1), ("first", 100, 1), ("80th", 25, 80)] {
         let address = match product {
             Product::Filmroom => format!("/studies?rows={rows}&page={page}"),
@@ -48,7 +52,7 @@ pub fn at_size(bench: &mut Bench, studies: u64) -> io::Result<()> {
     let server = Server::start_on(Product::Filmroom, &folder, &bench.database, &name)?;
     bench.say(&format!("filmroom: study list with {studies} studies"));
     std::thread::sleep(SURVEY);
-    let mut http = Http::connect(server.http)?;
+    let mut http = Http::to(&server)?;
     let last = studies / 25;
     let of = Of::Product(Product::Filmroom);
     for sort in ["date", "patient"] {
@@ -62,6 +66,19 @@ pub fn at_size(bench: &mut Bench, studies: u64) -> io::Result<()> {
             let address = format!("/studies?sort={sort}&rows={rows}&page={page}");
             let title = format!("{title} page of {rows}, by {sort}, {studies} studies");
             ask(bench, of, &mut http, SECTION, title, &address, "text/html")?;
+        }
+    }
+    // People who see their own studies: one physician of 300, and a practice of many.
+    for (who, names) in [("one physician", OWN), ("all physicians with B", "B*")] {
+        let session = super::people::session(&bench.database, &name, Role::Referrer, names)?;
+        let mut http = Http::signed_in(server.http, Some(&session))?;
+        for (title, address) in [
+            ("first page of 25, by date", "/studies"),
+            ("first page of 100, by patient", "/studies?sort=patient&rows=100"),
+            ("search for a word", "/studies?q=anna"),
+        ] {
+            let title = format!("{title}, own studies of {who}, {studies} studies");
+            ask(bench, of, &mut http, SECTION, title, address, "text/html")?;
         }
     }
     let (slowest, address) = slowest(&mut http, last)?;

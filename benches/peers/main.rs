@@ -11,6 +11,7 @@ mod database;
 mod floor;
 mod http;
 mod list;
+mod people;
 mod picture;
 mod process;
 mod report;

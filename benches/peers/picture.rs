@@ -31,7 +31,7 @@ pub fn all(bench: &mut Bench, product: Product) -> io::Result<()> {
     {
         bench.say(&format!("{}: {title}", product.name()));
         let stored = store(&server, &kind, number as u32, count)?;
-        let mut http = Http::connect(server.http)?;
+        let mut http = Http::to(&server)?;
         // The first of all is not measured: threads and caches of the program come to life with it.
         let (_, measured) = stored.split_at(1);
         let (new, again) = times(&mut http, product, measured, 1, PNG)?;
@@ -46,7 +46,7 @@ pub fn all(bench: &mut Bench, product: Product) -> io::Result<()> {
     bench.say(&format!("{}: a cine of 200 frames", product.name()));
     // An instance of its own for each frame, so that none is known when it is asked for.
     let runs = store(&server, &Kind::cine(), 7, 4)?;
-    let mut http = Http::connect(server.http)?;
+    let mut http = Http::to(&server)?;
     for frame in [1, 150] {
         let (mut new, mut again) = (Vec::new(), Vec::new());
         for run in &runs {
@@ -133,7 +133,7 @@ fn thumbnails(server: &Server, instances: &[Instance]) -> io::Result<f64> {
             .chunks(instances.len().div_ceil(VIEWERS))
             .map(|part| {
                 scope.spawn(move || {
-                    let mut http = Http::connect(server.http)?;
+                    let mut http = Http::to(&server)?;
                     for Instance { study, series, sop_instance_uid, .. } in part {
                         let address = match server.product {
                             Product::Filmroom => format!("/series/{series}/thumbnail.png?study={study}"),

@@ -11,8 +11,10 @@ use std::time::{Duration, Instant};
 use mysql_async::prelude::Queryable;
 use serde_json::json;
 
+use filmroom::db::role::Role;
+
 use super::database::{Database, folder_size};
-use super::process;
+use super::{people, process};
 
 /// Who is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,6 +58,8 @@ pub struct Server {
     pub product: Product,
     pub dicom: SocketAddr,
     pub http: SocketAddr,
+    /// Of an administrator, where there are people.
+    pub session: Option<String>,
     child: Child,
     folder: PathBuf,
 }
@@ -107,10 +111,13 @@ impl Server {
         let child = command.env("TCP_NODELAY", "1").stdout(log.try_clone()?).stderr(log).spawn();
         let child =
             child.map_err(|err| io::Error::other(format!("cannot start {}: {err}", product.program())))?;
-        let mut server = Server { product, dicom, http, child, folder: folder.to_owned() };
+        let mut server = Server { product, dicom, http, session: None, child, folder: folder.to_owned() };
         server.wait_for(dicom)?;
         if product.has_http() {
             server.wait_for(http)?;
+        }
+        if product == Product::Filmroom {
+            server.session = Some(people::session(database, name, Role::Administrator, "")?);
         }
         Ok(server)
     }

@@ -186,5 +186,4 @@ impl TestServer {
         let browser = Person::with_cookie(self, "form", &form);
         browser.post_with(&token, "/login", &[("name", name), ("password", password), ("code", code)]).await
     }
-
 }
