@@ -10,6 +10,7 @@
 //! dropped, never used again: the answer to the old statement would be read as the answer to the next one. And no
 //! statement is put together from input: the protocol would run a second one after a semicolon.
 
+mod encryption;
 mod error;
 pub mod frame;
 pub mod ingest;
@@ -25,6 +26,7 @@ pub mod series;
 mod server;
 pub mod setting;
 pub mod study;
+mod upgrades;
 mod url;
 mod writer;
 

@@ -7,6 +7,7 @@
 
 use super::error::is_already_there;
 use super::lock;
+use super::upgrades::UPGRADES;
 use super::{DatabaseUrl, Error, open, server_info};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, params};
@@ -16,11 +17,6 @@ use tracing::{info, warn};
 
 /// The shape this program works with.
 pub const CURRENT: Shape<'static> = Shape { create: include_str!("../../schema.sql"), upgrades: UPGRADES };
-
-/// What brought version 1 to what `schema.sql` is now. Only ever appended to. Each is a single statement, so that it
-/// is done or not done, and may be run again: either it changes nothing the second time, or it fails because
-/// what it makes is there.
-const UPGRADES: &[&str] = &[];
 
 /// How the tables are made, and how older ones become the same.
 #[derive(Clone, Copy, Debug)]
