@@ -6,6 +6,7 @@ pub mod error;
 pub mod events;
 pub mod filters;
 pub mod health;
+pub mod hsts;
 pub mod instance;
 pub mod page;
 pub mod patient;
@@ -35,6 +36,8 @@ pub struct App {
     pub pictures: picture::Pictures,
     /// What the pages say of this server.
     pub about: About,
+    /// How browsers reach us.
+    pub transport: transport::Transport,
     /// What every form carries.
     pub form_token: access::FormToken,
     /// Becomes true when the program is to stop: what streams without end, ends.

@@ -7,8 +7,8 @@ use actix_web::web::{ServiceConfig, get, post, scope};
 use actix_web::{HttpResponse, web};
 
 use super::{
-    access, assets, error, events, health, instance, page, patient, peer, picture, quarantine, study, system,
-    viewer,
+    access, assets, error, events, health, hsts, instance, page, patient, peer, picture, quarantine, study,
+    system, viewer,
 };
 
 /// What a page may load: our own files and nothing else, so that a hostile name in a data set stays text.
@@ -29,6 +29,7 @@ pub fn configure(config: &mut ServiceConfig) {
             .wrap(from_fn(access::guard))
             .wrap(from_fn(error::render))
             .wrap(headers())
+            .wrap(from_fn(hsts::add))
             .configure(pages)
             .default_service(web::to(nothing_here)),
     );

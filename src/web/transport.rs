@@ -50,7 +50,8 @@ impl Transport {
             Transport::Loopback | Transport::Plain => (peer, host, "http"),
             Transport::Tls => (peer, host, "https"),
             Transport::Proxy(trusted) if is_in(trusted, peer) => {
-                let is_https = last(headers, &FORWARDED_PROTO).is_some_and(|proto| proto.eq_ignore_ascii_case("https"));
+                let is_https =
+                    last(headers, &FORWARDED_PROTO).is_some_and(|proto| proto.eq_ignore_ascii_case("https"));
                 let host = last(headers, &FORWARDED_HOST).unwrap_or(host);
                 (forwarded_for(trusted, peer, headers), host, if is_https { "https" } else { "http" })
             }
@@ -75,9 +76,9 @@ impl Client {
 
     /// Whether an Origin header names the site that was asked.
     pub fn is_origin(&self, origin: &str) -> bool {
-        origin.split_once("://").is_some_and(|(scheme, host)| {
-            scheme == self.scheme && host.eq_ignore_ascii_case(&self.host)
-        })
+        origin
+            .split_once("://")
+            .is_some_and(|(scheme, host)| scheme == self.scheme && host.eq_ignore_ascii_case(&self.host))
     }
 }
 
