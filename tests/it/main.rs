@@ -20,6 +20,8 @@ mod pydicom_files;
 mod regression;
 mod start_up;
 mod tidy;
+mod tls_dicom;
+mod tls_http;
 mod viewer_browser;
 mod web_access;
 mod web_browser;

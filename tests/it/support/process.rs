@@ -1,9 +1,9 @@
 //! The executable as a process of its own, for tests that kill it, measure it or read what it says.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -12,6 +12,7 @@ use tokio::process::{Child, Command};
 /// A running `filmroom serve`. Dropping it kills it.
 pub struct Process {
     child: Child,
+    log: Arc<Mutex<Vec<String>>>,
     pub dicom: SocketAddr,
     pub http: SocketAddr,
 }
@@ -23,7 +24,8 @@ pub fn serve(database_url: &str, folder: &Path) -> Command {
         .args(["serve", "--database-url", database_url])
         .arg("--data-dir")
         .arg(folder)
-        .args(["--dicom-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--unknown-peers", "store"])
+        .args(["--dicom-listen", "127.0.0.1:0", "--unknown-peers", "store"])
+        .env("FILMROOM_HTTP_LISTEN", "127.0.0.1:0")
         .env("FILMROOM_LOG", "info");
     command
 }
@@ -39,15 +41,15 @@ impl Process {
             .spawn()
             .expect("filmroom starts");
         let mut lines = BufReader::new(child.stderr.take().expect("its log")).lines();
-        let mut seen = VecDeque::new();
+        let log = Arc::new(Mutex::new(Vec::new()));
         let ready = tokio::time::timeout(Duration::from_secs(60), async {
             while let Some(line) = lines.next_line().await.expect("its log") {
                 if line.contains("is ready") {
                     return serde_json::from_str::<serde_json::Value>(&line).expect("a line of JSON");
                 }
-                seen.push_back(line);
+                log.lock().expect("a log").push(line);
             }
-            panic!("filmroom ended before it was ready: {seen:?}");
+            panic!("filmroom ended before it was ready: {log:?}");
         });
         let ready = ready.await.expect("it is ready within a minute");
         let address = |name: &str| {
@@ -55,8 +57,23 @@ impl Process {
         };
         let (dicom, http) = (address("dicom"), address("http"));
         // Its log must go on being read, or it would wait for us at some point.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Process { child, dicom, http }
+        let reading = log.clone();
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                reading.lock().expect("a log").push(line);
+            }
+        });
+        Process { child, log, dicom, http }
+    }
+
+    /// How many lines of its log hold these words.
+    pub fn count(&self, words: &str) -> usize {
+        self.log.lock().expect("a log").iter().filter(|line| line.contains(words)).count()
+    }
+
+    /// Whether its log holds these words.
+    pub fn said(&self, words: &str) -> bool {
+        self.count(words) > 0
     }
 
     /// The process ID.

@@ -1,0 +1,260 @@
+-- filmroom's index. Written to be read: every table says what a row is, columns carry the snake_case of their
+-- DICOM keyword, and each index names the query it is for. The files in the data folder hold the data sets
+-- themselves; this holds what is needed to find them, and can be rebuilt from them.
+--
+-- The program creates this in an empty database, and brings an older one to it by the steps in src/db/schema.rs.
+-- The same text runs on MySQL 8.0 and later and on MariaDB 10.6 and later. Nothing here needs SUPER, triggers or
+-- stored routines. Text is utf8mb4; what identifies (IDs, UIDs, AE titles) compares bytewise, what a person
+-- reads compares without regard to case and accents.
+
+-- One row: which shape this database has.
+CREATE TABLE schema_version (
+  version     INT UNSIGNED NOT NULL COMMENT 'shape of the tables; filmroom refuses one newer than it knows',
+  upgraded_at DATETIME(6)  NOT NULL COMMENT 'UTC',
+  PRIMARY KEY (version)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'One row: which shape this database has';
+
+-- A patient: (PatientID, IssuerOfPatientID), as the first instance told of them.
+-- Where a data set has no Patient ID nothing says that two studies are of one person, so each such study gets a
+-- patient of its own: unidentified_study holds its Study Instance UID, and is empty for everybody else.
+CREATE TABLE patient (
+  patient_key          BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
+  patient_id           VARCHAR(64)     NOT NULL DEFAULT '' COMMENT '(0010,0020)',
+  issuer_of_patient_id VARCHAR(64)     NOT NULL DEFAULT '' COMMENT '(0010,0021)',
+  unidentified_study   VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL DEFAULT '',
+  patient_name         VARCHAR(324) COLLATE utf8mb4_unicode_520_ci NOT NULL DEFAULT '' COMMENT '(0010,0010), all component groups',
+  patient_birth_date   DATE            NULL COMMENT '(0010,0030)',
+  patient_sex          VARCHAR(16)     NOT NULL DEFAULT '' COMMENT '(0010,0040)',
+  received_at          DATETIME(6)     NOT NULL COMMENT 'UTC, of the first instance',
+  PRIMARY KEY (patient_key),
+  UNIQUE KEY patient_by_identity (patient_id, issuer_of_patient_id, unidentified_study)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'A patient: (PatientID, IssuerOfPatientID)';
+
+-- A study, with what a study list shows of it: the patient's attributes as this study's first instance wrote them,
+-- and counts that are right in the transaction that changes them.
+CREATE TABLE study (
+  study_key                          BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
+  patient_key                        BIGINT UNSIGNED NOT NULL,
+  study_instance_uid                 VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT '(0020,000D)',
+  patient_id                         VARCHAR(64)     NOT NULL DEFAULT '' COMMENT '(0010,0020)',
+  issuer_of_patient_id               VARCHAR(64)     NOT NULL DEFAULT '' COMMENT '(0010,0021)',
+  patient_name                       VARCHAR(324) COLLATE utf8mb4_unicode_520_ci NOT NULL DEFAULT '' COMMENT '(0010,0010), all component groups, = between them',
+  patient_name_folded                VARCHAR(1000)   NOT NULL DEFAULT '' COMMENT 'patient_name without case, accents and punctuation, for searching: each component group, | between them',
+  patient_name_sort                  VARCHAR(64)     NOT NULL DEFAULT '' COMMENT 'the start of patient_name_folded, for sorting',
+  patient_birth_date                 DATE            NULL COMMENT '(0010,0030)',
+  patient_birth_time                 TIME(6)         NULL COMMENT '(0010,0032)',
+  patient_sex                        VARCHAR(16)     NOT NULL DEFAULT '' COMMENT '(0010,0040)',
+  patient_age                        VARCHAR(16)     NOT NULL DEFAULT '' COMMENT '(0010,1010)',
+  patient_size                       DOUBLE          NULL COMMENT '(0010,1020), m',
+  patient_weight                     DOUBLE          NULL COMMENT '(0010,1030), kg',
+  patient_comments                   VARCHAR(1024) COLLATE utf8mb4_unicode_520_ci NOT NULL DEFAULT '' COMMENT '(0010,4000)',
+  study_date                         DATE            NULL COMMENT '(0008,0020)',
+  study_time                         TIME(6)         NULL COMMENT '(0008,0030)',
+  study_id                           VARCHAR(64)     NOT NULL DEFAULT '' COMMENT '(0020,0010)',
+  accession_number                   VARCHAR(64)     NOT NULL DEFAULT '' COMMENT '(0008,0050)',
+  study_description                  VARCHAR(255) COLLATE utf8mb4_unicode_520_ci NOT NULL DEFAULT '' COMMENT '(0008,1030)',
+  referring_physician_name           VARCHAR(324) COLLATE utf8mb4_unicode_520_ci NOT NULL DEFAULT '' COMMENT '(0008,0090)',
+  referring_physician_name_folded    VARCHAR(1000)   NOT NULL DEFAULT '',
+  physicians_of_record               VARCHAR(324) COLLATE utf8mb4_unicode_520_ci NOT NULL DEFAULT '' COMMENT '(0008,1048)',
+  name_of_physicians_reading_study   VARCHAR(324) COLLATE utf8mb4_unicode_520_ci NOT NULL DEFAULT '' COMMENT '(0008,1060)',
+  admitting_diagnoses_description    VARCHAR(255) COLLATE utf8mb4_unicode_520_ci NOT NULL DEFAULT '' COMMENT '(0008,1080)',
+  institution_name                   VARCHAR(64) COLLATE utf8mb4_unicode_520_ci NOT NULL DEFAULT '' COMMENT '(0008,0080)',
+  modalities_in_study                VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL DEFAULT '' COMMENT '(0008,0061), commas between, for FIND_IN_SET',
+  sop_classes_in_study               TEXT CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT '(0008,0062), commas between',
+  number_of_study_related_series     INT UNSIGNED    NOT NULL DEFAULT 0 COMMENT '(0020,1206)',
+  number_of_study_related_instances  INT UNSIGNED    NOT NULL DEFAULT 0 COMMENT '(0020,1208)',
+  size_bytes                         BIGINT UNSIGNED NOT NULL DEFAULT 0 COMMENT 'of all its files',
+  demographics_differ                BOOLEAN         NOT NULL DEFAULT FALSE COMMENT 'name, birth date or sex are not those of the patient row',
+  received_at                        DATETIME(6)     NOT NULL COMMENT 'UTC, of the first instance',
+  changed_at                         DATETIME(6)     NOT NULL COMMENT 'UTC, of the last instance',
+  PRIMARY KEY (study_key),
+  UNIQUE KEY study_by_uid (study_instance_uid),
+  KEY study_by_patient (patient_key, study_date),
+  KEY study_by_date (study_date, study_time, study_key),
+  KEY study_by_name (patient_name_sort, study_key),
+  KEY study_by_patient_id (patient_id, study_key),
+  KEY study_by_accession_number (accession_number, study_key),
+  KEY study_by_referring_physician (referring_physician_name, study_key),
+  KEY study_by_description (study_description, study_key),
+  KEY study_by_modality (modalities_in_study, study_key),
+  KEY study_by_birth_date (patient_birth_date, study_key),
+  KEY study_by_images (number_of_study_related_instances, study_key),
+  CONSTRAINT study_of_patient FOREIGN KEY (patient_key) REFERENCES patient (patient_key)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'A study, with what a study list shows of it';
+
+-- A study of which instances came under another patient than the one it is filed under: nothing is refused and
+-- nothing moved; a person decides.
+CREATE TABLE patient_conflict (
+  study_key        BIGINT UNSIGNED NOT NULL,
+  patient_key      BIGINT UNSIGNED NOT NULL COMMENT 'the other patient',
+  sop_instance_uid VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'the first instance that said so',
+  received_at      DATETIME(6)     NOT NULL COMMENT 'UTC',
+  PRIMARY KEY (study_key, patient_key),
+  KEY patient_conflict_by_patient (patient_key),
+  CONSTRAINT patient_conflict_of_study FOREIGN KEY (study_key) REFERENCES study (study_key),
+  CONSTRAINT patient_conflict_of_patient FOREIGN KEY (patient_key) REFERENCES patient (patient_key)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'A study that arrived under two patients';
+
+-- A device: what a modality says of itself. Series with equal words share a row.
+CREATE TABLE equipment (
+  equipment_key                   BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
+  identity                        BINARY(32)      NOT NULL COMMENT 'SHA-256 over the columns below',
+  manufacturer                    VARCHAR(64)     NOT NULL DEFAULT '' COMMENT '(0008,0070)',
+  manufacturer_model_name         VARCHAR(64)     NOT NULL DEFAULT '' COMMENT '(0008,1090)',
+  station_name                    VARCHAR(64)     NOT NULL DEFAULT '' COMMENT '(0008,1010)',
+  institution_name                VARCHAR(64)     NOT NULL DEFAULT '' COMMENT '(0008,0080)',
+  institution_address             VARCHAR(255)    NOT NULL DEFAULT '' COMMENT '(0008,0081)',
+  institutional_department_name   VARCHAR(64)     NOT NULL DEFAULT '' COMMENT '(0008,1040)',
+  device_serial_number            VARCHAR(64)     NOT NULL DEFAULT '' COMMENT '(0018,1000)',
+  software_versions               VARCHAR(255)    NOT NULL DEFAULT '' COMMENT '(0018,1020)',
+  received_at                     DATETIME(6)     NOT NULL COMMENT 'UTC, first seen',
+  PRIMARY KEY (equipment_key),
+  UNIQUE KEY equipment_by_identity (identity),
+  KEY equipment_by_station (station_name)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_unicode_520_ci COMMENT = 'A device, as it describes itself';
+
+-- A series of a study.
+CREATE TABLE series (
+  series_key                          BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
+  study_key                           BIGINT UNSIGNED NOT NULL,
+  equipment_key                       BIGINT UNSIGNED NOT NULL,
+  series_instance_uid                 VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT '(0020,000E)',
+  modality                            VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL DEFAULT '' COMMENT '(0008,0060)',
+  series_number                       INT             NULL COMMENT '(0020,0011)',
+  series_description                  VARCHAR(255)    NOT NULL DEFAULT '' COMMENT '(0008,103E)',
+  series_date                         DATE            NULL COMMENT '(0008,0021)',
+  series_time                         TIME(6)         NULL COMMENT '(0008,0031)',
+  body_part_examined                  VARCHAR(64)     NOT NULL DEFAULT '' COMMENT '(0018,0015)',
+  protocol_name                       VARCHAR(64)     NOT NULL DEFAULT '' COMMENT '(0018,1030)',
+  laterality                          VARCHAR(16)     NOT NULL DEFAULT '' COMMENT '(0020,0060)',
+  patient_position                    VARCHAR(16)     NOT NULL DEFAULT '' COMMENT '(0018,5100)',
+  performing_physician_name           VARCHAR(324)    NOT NULL DEFAULT '' COMMENT '(0008,1050)',
+  operators_name                      VARCHAR(324)    NOT NULL DEFAULT '' COMMENT '(0008,1070)',
+  frame_of_reference_uid              VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL DEFAULT '' COMMENT '(0020,0052)',
+  performed_procedure_step_start_date DATE            NULL COMMENT '(0040,0244)',
+  performed_procedure_step_start_time TIME(6)         NULL COMMENT '(0040,0245)',
+  performed_procedure_step_id         VARCHAR(64)     NOT NULL DEFAULT '' COMMENT '(0040,0253)',
+  requested_procedure_id              VARCHAR(64)     NOT NULL DEFAULT '' COMMENT '(0040,1001), of the first item of Request Attributes Sequence',
+  scheduled_procedure_step_id         VARCHAR(64)     NOT NULL DEFAULT '' COMMENT '(0040,0009), likewise',
+  number_of_series_related_instances  INT UNSIGNED    NOT NULL DEFAULT 0 COMMENT '(0020,1209)',
+  size_bytes                          BIGINT UNSIGNED NOT NULL DEFAULT 0 COMMENT 'of all its files',
+  received_at                         DATETIME(6)     NOT NULL COMMENT 'UTC, of the first instance',
+  changed_at                          DATETIME(6)     NOT NULL COMMENT 'UTC, of the last instance',
+  PRIMARY KEY (series_key),
+  UNIQUE KEY series_of_study_by_uid (study_key, series_instance_uid),
+  KEY series_by_uid (series_instance_uid),
+  KEY series_by_modality (modality),
+  KEY series_by_equipment (equipment_key),
+  CONSTRAINT series_of_study FOREIGN KEY (study_key) REFERENCES study (study_key),
+  CONSTRAINT series_by_device FOREIGN KEY (equipment_key) REFERENCES equipment (equipment_key)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_unicode_520_ci COMMENT = 'A series of a study';
+
+-- An instance and the file that holds it. The row is committed after the file is on disk, so there is never a row
+-- without its file.
+CREATE TABLE instance (
+  instance_key               BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
+  series_key                 BIGINT UNSIGNED NOT NULL,
+  sop_instance_uid           VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT '(0008,0018)',
+  sop_class_uid              VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT '(0008,0016)',
+  transfer_syntax_uid        VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT '(0002,0010)',
+  instance_number            INT              NULL COMMENT '(0020,0013)',
+  content_date               DATE             NULL COMMENT '(0008,0023)',
+  content_time               TIME(6)          NULL COMMENT '(0008,0033)',
+  acquisition_date           DATE             NULL COMMENT '(0008,0022)',
+  acquisition_time           TIME(6)          NULL COMMENT '(0008,0032)',
+  acquisition_number         INT              NULL COMMENT '(0020,0012)',
+  image_type                 VARCHAR(255)     NOT NULL DEFAULT '' COMMENT '(0008,0008), \\ between values',
+  `rows`                     INT UNSIGNED     NULL COMMENT '(0028,0010)',
+  `columns`                  INT UNSIGNED     NULL COMMENT '(0028,0011)',
+  number_of_frames           INT UNSIGNED     NOT NULL DEFAULT 0 COMMENT '(0028,0008); 1 where an image does not say, 0 where there are no pixels',
+  bits_allocated             SMALLINT UNSIGNED NULL COMMENT '(0028,0100)',
+  photometric_interpretation VARCHAR(16)      NOT NULL DEFAULT '' COMMENT '(0028,0004)',
+  slice_thickness            DOUBLE           NULL COMMENT '(0018,0050), mm',
+  slice_location             DOUBLE           NULL COMMENT '(0020,1041), mm',
+  slice_position             DOUBLE           NULL COMMENT 'Image Position (Patient) along the normal of Image Orientation (Patient), mm',
+  completion_flag            VARCHAR(16)      NOT NULL DEFAULT '' COMMENT '(0040,A491), of documents',
+  verification_flag          VARCHAR(16)      NOT NULL DEFAULT '' COMMENT '(0040,A493), of documents',
+  document_title             VARCHAR(255) COLLATE utf8mb4_unicode_520_ci NOT NULL DEFAULT '' COMMENT '(0042,0010), or the meaning of Concept Name Code Sequence, or (0070,0080) Content Label',
+  path                       VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'of the file, below the data folder',
+  size_bytes                 BIGINT UNSIGNED  NOT NULL COMMENT 'of the file',
+  data_set_offset            INT UNSIGNED     NOT NULL COMMENT 'where the data set begins in the file, bytes',
+  data_set_sha256            BINARY(32)       NOT NULL COMMENT 'of the data set as received',
+  pixel_data_offset          BIGINT UNSIGNED  NULL COMMENT 'where the value of Pixel Data begins in the file, bytes; null where there is none or the data set is deflated',
+  pixel_data_length          BIGINT UNSIGNED  NULL COMMENT 'of that value, bytes; null where it is encapsulated',
+  source_ae_title            VARCHAR(16)      NOT NULL DEFAULT '' COMMENT 'calling AE title',
+  source_address             VARCHAR(64)      NOT NULL DEFAULT '' COMMENT 'its IP address',
+  received_at                DATETIME(6)      NOT NULL COMMENT 'UTC',
+  PRIMARY KEY (instance_key),
+  UNIQUE KEY instance_by_uid (sop_instance_uid),
+  KEY instance_of_series (series_key, instance_number),
+  CONSTRAINT instance_of_series FOREIGN KEY (series_key) REFERENCES series (series_key)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'An instance and the file that holds it';
+
+-- Where the frames of an encapsulated instance are in its file, so that reading one frame costs one frame.
+CREATE TABLE frame_index (
+  instance_key BIGINT UNSIGNED NOT NULL,
+  fragments    LONGBLOB        NOT NULL COMMENT 'see src/dicom/frame_index.rs',
+  PRIMARY KEY (instance_key),
+  CONSTRAINT frame_index_of_instance FOREIGN KEY (instance_key) REFERENCES instance (instance_key)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'Where the frames of an encapsulated instance are';
+
+-- Other content that arrived under a SOP Instance UID the archive already holds. The first stays; this is kept
+-- beside it until a person has looked.
+CREATE TABLE quarantine (
+  quarantine_key      BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
+  sop_instance_uid    VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  sop_class_uid       VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  study_instance_uid  VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'as the second one says',
+  series_instance_uid VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'as the second one says',
+  transfer_syntax_uid VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  patient_id          VARCHAR(64)      NOT NULL DEFAULT '',
+  patient_name        VARCHAR(324)     NOT NULL DEFAULT '',
+  number_of_frames    INT UNSIGNED     NOT NULL DEFAULT 0,
+  path                VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  size_bytes          BIGINT UNSIGNED  NOT NULL,
+  data_set_offset     INT UNSIGNED     NOT NULL,
+  data_set_sha256     BINARY(32)       NOT NULL,
+  source_ae_title     VARCHAR(16)      NOT NULL DEFAULT '',
+  source_address      VARCHAR(64)      NOT NULL DEFAULT '',
+  received_at         DATETIME(6)      NOT NULL COMMENT 'UTC',
+  PRIMARY KEY (quarantine_key),
+  UNIQUE KEY quarantine_by_content (sop_instance_uid, data_set_sha256),
+  KEY quarantine_by_received (received_at)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'Other content under a known SOP Instance UID';
+
+-- A remote AE that the administrator knows.
+CREATE TABLE peer (
+  peer_key     BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
+  ae_title     VARCHAR(16)     NOT NULL,
+  host         VARCHAR(255)    NOT NULL DEFAULT '' COMMENT 'name or IP address it calls from; empty: from anywhere',
+  port         SMALLINT UNSIGNED NULL COMMENT 'where it listens, if it does',
+  may_store    BOOLEAN         NOT NULL DEFAULT TRUE COMMENT 'its C-STORE is accepted',
+  description  VARCHAR(255)    NOT NULL DEFAULT '',
+  created_at   DATETIME(6)     NOT NULL COMMENT 'UTC',
+  last_seen_at DATETIME(6)     NULL COMMENT 'UTC, its last association',
+  PRIMARY KEY (peer_key),
+  UNIQUE KEY peer_by_ae_title (ae_title)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'A remote AE that the administrator knows';
+
+-- An AE that called and is not among the peers, so that the page can offer to allow it.
+CREATE TABLE unknown_caller (
+  calling_ae_title VARCHAR(16)  NOT NULL,
+  address          VARCHAR(64)  NOT NULL COMMENT 'its IP address',
+  called_ae_title  VARCHAR(16)  NOT NULL,
+  asked_for        VARCHAR(255) NOT NULL COMMENT 'what its last call proposed, in words',
+  calls            INT UNSIGNED NOT NULL DEFAULT 1,
+  first_seen_at    DATETIME(6)  NOT NULL COMMENT 'UTC',
+  last_seen_at     DATETIME(6)  NOT NULL COMMENT 'UTC',
+  PRIMARY KEY (calling_ae_title, address),
+  KEY unknown_caller_by_last_seen (last_seen_at)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'An AE that called and is not among the peers';
+
+-- What an administrator changes while the program runs, by name.
+CREATE TABLE setting (
+  name       VARCHAR(64)  NOT NULL,
+  value      TEXT         NOT NULL,
+  changed_at DATETIME(6)  NOT NULL COMMENT 'UTC',
+  PRIMARY KEY (name)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'What an administrator changes while it runs';
+
+INSERT INTO schema_version (version, upgraded_at) VALUES (1, UTC_TIMESTAMP(6));
