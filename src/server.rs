@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::middleware::from_fn;
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
 use anyhow::Context;
@@ -20,6 +21,7 @@ use crate::private_server::{self, PrivateServer};
 use crate::storage::Storage;
 use crate::tls::Identity;
 use crate::web;
+use crate::web::slow::Connections;
 use crate::web::transport::Transport;
 
 /// How long associations and requests that are busy get when the server is being stopped.
@@ -193,7 +195,10 @@ impl Server {
     /// database last.
     pub async fn run(self, until: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
         let Server { private, lock, pool, archive, dicom, dicom_settings, http, tls, app, stop, .. } = self;
-        let http = pages(http, tls.as_ref(), app).context("cannot serve the HTTP port")?;
+        let connections = Connections::default();
+        let http =
+            pages(http, tls.as_ref(), app, connections.clone()).context("cannot serve the HTTP port")?;
+        let slow = tokio::spawn(connections.close_slow());
         let certificate = tls.map(|identity| tokio::spawn(identity.keep_current()));
         let http_handle = http.handle();
         let mut http = tokio::spawn(http);
@@ -223,6 +228,7 @@ impl Server {
         if let Some(certificate) = certificate {
             certificate.abort();
         }
+        slow.abort();
         drop(archive);
         lock.release().await;
         if let Err(err) = pool.close().await {
@@ -315,15 +321,22 @@ fn pages(
     listener: std::net::TcpListener,
     identity: Option<&Identity>,
     app: Data<web::App>,
+    connections: Connections,
 ) -> anyhow::Result<actix_web::dev::Server> {
-    let server = HttpServer::new(move || App::new().app_data(app.clone()).configure(web::routes::configure))
+    let site = move || {
+        let slow = from_fn(web::slow::serve);
+        App::new().app_data(app.clone()).configure(web::routes::configure).wrap(slow)
+    };
+    let server = HttpServer::new(site)
+        .on_connect(move |connection, extensions| connections.opened(connection, extensions))
         .workers(std::thread::available_parallelism().map_or(2, |n| n.get()).clamp(2, 8))
         .max_connections(HTTP_CONNECTIONS)
         // Otherwise a few hundred handshakes that do not go on would keep out everybody else.
         .max_connection_rate(HTTP_CONNECTIONS)
         .tls_handshake_timeout(Duration::from_secs(10))
         .client_request_timeout(Duration::from_secs(10))
-        .keep_alive(Duration::from_secs(75))
+        // Shorter than the time for the next request, see `web::slow`.
+        .keep_alive(Duration::from_secs(20))
         // A browser that has gone needs no picture.
         .h1_allow_half_closed(false)
         .shutdown_timeout(GRACE.as_secs())

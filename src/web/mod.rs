@@ -14,6 +14,7 @@ pub mod peer;
 pub mod picture;
 pub mod quarantine;
 pub mod routes;
+pub mod slow;
 pub mod study;
 pub mod system;
 pub mod text;
