@@ -10,6 +10,7 @@ mod db_plans;
 mod db_queries;
 mod db_schema;
 mod db_size;
+mod db_tls;
 mod dimse_hostile;
 mod dimse_scu;
 mod dimse_store;
