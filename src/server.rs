@@ -136,6 +136,7 @@ impl Server {
             about: web::About {
                 ae_title: config.ae_title.to_string(),
                 dicom_address: ports.addresses.dicom,
+                dicom_tls_address: ports.addresses.dicom_tls,
                 http_address: ports.addresses.http,
                 database: url.to_string(),
                 warnings,

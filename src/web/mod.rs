@@ -52,6 +52,8 @@ pub struct About {
     pub ae_title: String,
     /// Where modalities send to.
     pub dicom_address: std::net::SocketAddr,
+    /// Where they send to by TLS, if they may.
+    pub dicom_tls_address: Option<std::net::SocketAddr>,
     /// Where the pages are.
     pub http_address: std::net::SocketAddr,
     /// Which database, without its password.
