@@ -1,5 +1,6 @@
 //! The database by TLS: what `ssl-mode` and `ssl-ca` of the URL ask of a server with a certificate, and of one without.
 
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -21,7 +22,7 @@ struct Server {
 }
 
 impl Server {
-    async fn start(certificate: Option<&Pair>) -> Server {
+    async fn start(certificate: &Pair) -> Server {
         let folder = tempfile::tempdir().expect("a folder");
         let private = Options::new(folder.path()).start().await.expect("a private server");
         let administrator = private.administrator_url();
@@ -42,14 +43,11 @@ impl Server {
         drop(listener);
         let mut command = Command::new(program);
         command.args(["--no-defaults", "--skip-name-resolve", "--bind-address=127.0.0.1"]);
-        command.args(["--innodb-log-file-size=32M", "--innodb-buffer-pool-size=64M"]);
         command.arg(format!("--port={}", address.port())).arg(format!("--datadir={}", data.display()));
         command.arg(format!("--socket={}", folder.path().join("s").display()));
         command.arg(format!("--pid-file={}", folder.path().join("pid").display()));
-        if let Some(pair) = certificate {
-            command.arg(format!("--ssl-cert={}", pair.certificate().display()));
-            command.arg(format!("--ssl-key={}", pair.key().display()));
-        }
+        command.arg(format!("--ssl-cert={}", certificate.certificate().display()));
+        command.arg(format!("--ssl-key={}", certificate.key().display()));
         // SAFETY: geteuid has no preconditions and cannot fail.
         if unsafe { libc::geteuid() } == 0 {
             command.arg("--user=root");
@@ -109,7 +107,7 @@ fn believing(mode: &str, file: &Path) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_connection_is_as_the_mode_says() {
     let (own, other) = (Pair::named("db.local"), Pair::named("db.local"));
-    let server = Server::start(Some(&own)).await;
+    let server = Server::start(&own).await;
 
     assert_eq!(cipher(&server.url("127.0.0.1", "")).await, "");
     assert_eq!(cipher(&server.url("127.0.0.1", "?ssl-mode=DISABLED")).await, "");
@@ -142,10 +140,35 @@ async fn the_connection_is_as_the_mode_says() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_without_a_certificate_is_not_spoken_to_in_plain_instead() {
-    let server = Server::start(None).await;
-    assert_eq!(cipher(&server.url("127.0.0.1", "")).await, "");
-    let refused = refusal(&server.url("127.0.0.1", "?ssl-mode=REQUIRED")).await;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("bound").port();
+    let server = std::thread::spawn(move || {
+        let (mut caller, _) = listener.accept().expect("a caller");
+        caller.write_all(&greeting()).expect("greeted");
+        let mut said = Vec::new();
+        caller.read_to_end(&mut said).expect("the end of the connection");
+        said
+    });
+
+    let url = format!("mysql://film:geheim@127.0.0.1:{port}/archive?ssl-mode=REQUIRED");
+    let refused = refusal(&url.parse().expect("a URL")).await;
+
     assert!(refused.contains("offers no TLS") && refused.contains("ssl-cert"), "{refused}");
+    let said = server.join().expect("it ended");
+    assert!(said.is_empty(), "not a word to it, and no password: {said:?}");
+}
+
+/// The first packet of a server that can everything needed but TLS (CLIENT_SSL, 0800H).
+fn greeting() -> Vec<u8> {
+    const CAPABILITIES: u32 = 0x0008_8208; // protocol 4.1, a database, passwords, their kinds by name
+    let [low, middle, high, top] = CAPABILITIES.to_le_bytes();
+    let mut payload = b"\x0a10.11.0-MariaDB\0\x01\0\0\0".to_vec();
+    payload.extend_from_slice(b"12345678\0");
+    payload.extend_from_slice(&[low, middle, 45, 2, 0, high, top, 21]);
+    payload.extend_from_slice(&[0; 10]);
+    payload.extend_from_slice(b"123456789012\0mysql_native_password\0");
+    let length = u8::try_from(payload.len()).expect("a short packet");
+    [&[length, 0, 0, 0][..], &payload].concat()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -91,6 +91,7 @@ async fn a_renewed_certificate_is_served_at_once_and_a_broken_one_never() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut command = process::serve(&database.url.with_password(), folder.path());
     command.arg("--tls-certificate").arg(pair.certificate()).arg("--tls-key").arg(pair.key());
+    command.args(["--dicom-tls-listen", "127.0.0.1:0"]);
     let process = Process::start(command).await;
     let first = pair.pem();
     let mut open = Browser::connect(process.http, &first).await.expect("a connection");
@@ -107,6 +108,10 @@ async fn a_renewed_certificate_is_served_at_once_and_a_broken_one_never() {
     })
     .await;
     assert!(Browser::connect(process.http, &first).await.is_err(), "the old one is served no more");
+    let dicom = process.dicom_tls.expect("a port for DICOM");
+    let authority = pair.certificate().display().to_string();
+    let said = s_client(dicom, &["-CAfile", &authority, "-verify_return_error"]).await;
+    assert!(said.is_connected, "the new one is served for DICOM too: {}", said.text);
     assert!(open.get("/healthz").await.expect("an answer on the connection from before").contains("ok"));
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(process.count("cannot be used"), 1, "told once");

@@ -14,6 +14,7 @@ pub struct Process {
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
     pub dicom: SocketAddr,
+    pub dicom_tls: Option<SocketAddr>,
     pub http: SocketAddr,
 }
 
@@ -52,10 +53,10 @@ impl Process {
             panic!("filmroom ended before it was ready: {log:?}");
         });
         let ready = ready.await.expect("it is ready within a minute");
-        let address = |name: &str| {
-            ready["fields"][name].as_str().and_then(|text| text.parse().ok()).expect("an address in its log")
-        };
-        let (dicom, http) = (address("dicom"), address("http"));
+        let address = |name: &str| ready["fields"][name].as_str().and_then(|text| text.parse().ok());
+        let dicom: SocketAddr = address("dicom").expect("an address in its log");
+        let http: SocketAddr = address("http").expect("an address in its log");
+        let dicom_tls = address("dicom_tls");
         // Its log must go on being read, or it would wait for us at some point.
         let reading = log.clone();
         tokio::spawn(async move {
@@ -63,7 +64,7 @@ impl Process {
                 reading.lock().expect("a log").push(line);
             }
         });
-        Process { child, log, dicom, http }
+        Process { child, log, dicom, dicom_tls, http }
     }
 
     /// How many lines of its log hold these words.
