@@ -337,7 +337,7 @@ fn pages(
         .tls_handshake_timeout(Duration::from_secs(10))
         .client_request_timeout(Duration::from_secs(10))
         // Shorter than the time for the next request, see `web::slow`.
-        .keep_alive(Duration::from_secs(20))
+        .keep_alive(Duration::from_secs(30))
         // A browser that has gone needs no picture.
         .h1_allow_half_closed(false)
         .shutdown_timeout(GRACE.as_secs())

@@ -10,7 +10,7 @@ use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use actix_tls::accept::rustls_0_23::TlsStream;
@@ -26,7 +26,11 @@ use futures_util::{Stream, StreamExt, stream};
 use tokio::time::{Instant, timeout_at};
 
 /// From the end of an answer to the end of the next request's header, silence included.
-const NEXT_REQUEST: Duration = Duration::from_secs(30);
+const NEXT_REQUEST: Duration = Duration::from_secs(45);
+
+/// How much of an answer is handed over at once, bytes. An answer has ended when its last piece was handed over, so that
+/// who takes it slowly is waited for from then on for less than two hundred thousand bytes.
+const PIECE: usize = 16 * 1024;
 
 /// For a body to come, to which a second is added for each 16 KiB that have.
 const BODY: Duration = Duration::from_secs(30);
@@ -109,7 +113,7 @@ pub async fn serve(
         request.set_payload(Payload::Stream { payload: body });
     }
     let response = next.call(request).await?;
-    Ok(response.map_body(|_, body| Served { body: body.boxed(), _serving: serving }))
+    Ok(response.map_body(|_, body| Served { body: body.boxed(), rest: Bytes::new(), _serving: serving }))
 }
 
 /// A body that is an error once it takes too long.
@@ -133,6 +137,8 @@ fn timed(body: Payload) -> impl Stream<Item = Result<Bytes, PayloadError>> {
 /// The body of an answer, which lasts as long as it is sent.
 struct Served {
     body: BoxBody,
+    /// Of it, what has come and was not handed over yet.
+    rest: Bytes,
     _serving: Option<Serving>,
 }
 
@@ -144,7 +150,15 @@ impl MessageBody for Served {
     }
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        Pin::new(&mut self.get_mut().body).poll_next(cx)
+        let this = self.get_mut();
+        if this.rest.is_empty() {
+            match ready!(Pin::new(&mut this.body).poll_next(cx)) {
+                Some(Ok(bytes)) => this.rest = bytes,
+                ended => return Poll::Ready(ended),
+            }
+        }
+        let length = this.rest.len().min(PIECE);
+        Poll::Ready(Some(Ok(this.rest.split_to(length))))
     }
 }
 
@@ -164,6 +178,27 @@ mod tests {
     fn is_open(client: &mut TcpStream) -> bool {
         client.set_nonblocking(true).expect("a socket");
         client.read(&mut [0]).is_err_and(|err| err.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    #[actix_web::test]
+    async fn an_answer_is_handed_over_in_pieces_and_lasts_until_the_last() {
+        let whole = Bytes::from((0..100_000_u32).map(|at| (at % 251) as u8).collect::<Vec<u8>>());
+        let (connection, _client) = connection();
+        let serving = Some(Serving::begin(connection.clone()));
+        let body = whole.clone().boxed();
+        let mut served = Box::pin(Served { body, rest: Bytes::new(), _serving: serving });
+
+        assert_eq!(served.size(), BodySize::Sized(100_000));
+        let mut came = Vec::new();
+        while let Some(piece) = std::future::poll_fn(|cx| served.as_mut().poll_next(cx)).await {
+            let piece = piece.expect("a piece");
+            assert!(piece.len() <= PIECE, "{}", piece.len());
+            came.extend_from_slice(&piece);
+        }
+        assert_eq!(came, whole);
+        assert!(connection.waiting.lock().expect("a lock").is_none(), "it is being served");
+        drop(served);
+        assert!(connection.waiting.lock().expect("a lock").is_some(), "it is waited for");
     }
 
     #[test]

@@ -215,7 +215,7 @@ async fn five_hundred_slow_connections_hold_nobody_up_and_are_closed() {
         longest
     };
     let longest =
-        tokio::time::timeout(Duration::from_secs(60), ended).await.expect("all are closed in the end");
-    assert!(longest < Duration::from_secs(45), "{longest:?}");
+        tokio::time::timeout(Duration::from_secs(80), ended).await.expect("all are closed in the end");
+    assert!(longest < Duration::from_secs(60), "{longest:?}");
     assert_eq!(process.terminate().await, Some(0));
 }
