@@ -42,12 +42,9 @@ impl Client {
     /// Believes the one certificate with this fingerprint, whoever issued it.
     pub fn pinned(fingerprint: Fingerprint, identity: Option<&Identity>) -> Result<Client, ClientError> {
         let algorithms = super::provider().signature_verification_algorithms;
-        let mut client =
-            Client::with(Arc::new(Pinned { fingerprint, algorithms }), "pinned.invalid", identity)?;
-        if let Some(config) = Arc::get_mut(&mut client.config) {
-            config.enable_sni = false; // the name means nothing
-        }
-        Ok(client)
+        let mut config = config(Arc::new(Pinned { fingerprint, algorithms }), identity)?;
+        config.enable_sni = false; // the name means nothing
+        Ok(Client { config: Arc::new(config), server_name: name("pinned.invalid")? })
     }
 
     /// Believes a certificate for this name that one of the authorities in the file has issued.
@@ -69,22 +66,8 @@ impl Client {
         let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), super::provider())
             .build()
             .map_err(|err| wrong(format!("the certificates in {shown} cannot be used: {err}")))?;
-        Client::with(verifier, server_name, identity)
-    }
-
-    fn with(
-        verifier: Arc<dyn ServerCertVerifier>,
-        server_name: &str,
-        identity: Option<&Identity>,
-    ) -> Result<Client, ClientError> {
-        let name = ServerName::try_from(server_name.to_owned());
-        let server_name = name.map_err(|_| ClientError::ServerName(server_name.to_owned()))?;
-        let config = super::client()?.dangerous().with_custom_certificate_verifier(verifier);
-        let config = match identity {
-            Some(identity) => config.with_client_cert_resolver(identity.current()),
-            None => config.with_no_client_auth(),
-        };
-        Ok(Client { config: Arc::new(config), server_name })
+        let config = config(verifier, identity)?;
+        Ok(Client { config: Arc::new(config), server_name: name(server_name)? })
     }
 
     /// Makes a connection secure.
@@ -92,6 +75,22 @@ impl Client {
         let connector = TlsConnector::from(self.config.clone());
         connector.connect(self.server_name.clone(), stream).await.map(TlsStream::Client)
     }
+}
+
+/// What is done with every server, whoever it is.
+fn config(
+    verifier: Arc<dyn ServerCertVerifier>,
+    identity: Option<&Identity>,
+) -> Result<ClientConfig, ClientError> {
+    let config = super::client()?.dangerous().with_custom_certificate_verifier(verifier);
+    Ok(match identity {
+        Some(identity) => config.with_client_cert_resolver(identity.current()),
+        None => config.with_no_client_auth(),
+    })
+}
+
+fn name(text: &str) -> Result<ServerName<'static>, ClientError> {
+    ServerName::try_from(text.to_owned()).map_err(|_| ClientError::ServerName(text.to_owned()))
 }
 
 /// Takes one certificate, if the peer proves to hold its key.

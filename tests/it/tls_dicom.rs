@@ -21,10 +21,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::support::TestServer;
+use crate::support::database::{self, TestDatabase};
 use crate::support::instance::slice;
 use crate::support::peer::Peer;
+use crate::support::process::{self, Process};
 use crate::support::tls::{Pair, s_client};
+use crate::support::{TestServer, eventually};
 
 /// A server with a port for TLS, on which nobody is let in who is not a peer.
 async fn pacs(pair: &Pair, change: impl FnOnce(&mut Config)) -> TestServer {
@@ -43,7 +45,7 @@ fn tls_port(pacs: &TestServer) -> SocketAddr {
 }
 
 async fn add_peer(
-    pacs: &TestServer,
+    database: &TestDatabase,
     ae_title: &str,
     encryption: Encryption,
     certificate: Option<Fingerprint>,
@@ -57,7 +59,7 @@ async fn add_peer(
         certificate,
         description: String::new(),
     };
-    let mut conn = pacs.database.connect().await;
+    let mut conn = database.connect().await;
     peer::add(&mut conn, &details).await.expect("a peer");
     conn.disconnect().await.expect("a goodbye");
 }
@@ -93,10 +95,10 @@ fn with_certificate(pair: &Pair) -> Vec<String> {
 async fn who_is_let_in_is_what_the_peer_has_to_use() {
     let (server, own, other) = (Pair::new(), Pair::named("ct01"), Pair::named("somebody"));
     let pacs = pacs(&server, |_| {}).await;
-    add_peer(&pacs, "ANY", Encryption::Optional, None).await;
-    add_peer(&pacs, "TLS", Encryption::Required, None).await;
-    add_peer(&pacs, "PINNED", Encryption::Certificate, Some(own.fingerprint())).await;
-    add_peer(&pacs, "UNPINNED", Encryption::Certificate, None).await;
+    add_peer(&pacs.database, "ANY", Encryption::Optional, None).await;
+    add_peer(&pacs.database, "TLS", Encryption::Required, None).await;
+    add_peer(&pacs.database, "PINNED", Encryption::Certificate, Some(own.fingerprint())).await;
+    add_peer(&pacs.database, "UNPINNED", Encryption::Certificate, None).await;
 
     let authority = server.certificate().display().to_string();
     let (own, other) = (with_certificate(&own), with_certificate(&other));
@@ -135,7 +137,7 @@ async fn who_is_let_in_is_what_the_peer_has_to_use() {
 async fn what_is_sent_over_tls_is_stored() {
     let (server, own) = (Pair::new(), Pair::named("ct01"));
     let pacs = pacs(&server, |_| {}).await;
-    add_peer(&pacs, "CT01", Encryption::Certificate, Some(own.fingerprint())).await;
+    add_peer(&pacs.database, "CT01", Encryption::Certificate, Some(own.fingerprint())).await;
     let file = slice(1, 1, 1, 1).side(512).build().file();
     let mut options = with_certificate(&own);
     options.push("-ic".into());
@@ -199,16 +201,35 @@ async fn a_certificate_without_its_key_is_not_believed() {
     }
 }
 
-#[tokio::test]
-async fn whoever_takes_the_wrong_port_is_told_in_the_log_and_costs_nothing() {
-    let server = Pair::new();
-    let pacs = pacs(&server, |config| config.unknown_peers = UnknownPeers::Store).await;
-    let (is_in, _) = dcmtk("echoscu", "CT01", tls_port(&pacs), &[], None).await;
-    assert!(!is_in, "plain DICOM on the port for TLS");
-    let (is_in, _) = dcmtk("echoscu", "CT01", pacs.dicom, &["+tla", "-ic"], None).await;
-    assert!(!is_in, "TLS on the port for plain DICOM");
-    let (is_in, said) = dcmtk("echoscu", "CT01", tls_port(&pacs), &["+tla", "-ic"], None).await;
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_says_why_somebody_is_not_let_in() {
+    let (server, own, other) = (Pair::new(), Pair::named("ct01"), Pair::named("somebody"));
+    let (database, folder) = (database::fresh().await, tempfile::tempdir().expect("a folder"));
+    let mut command = process::serve(&database.url.with_password(), folder.path());
+    command.arg("--tls-certificate").arg(server.certificate()).arg("--tls-key").arg(server.key());
+    command.args(["--dicom-tls-listen", "127.0.0.1:0"]);
+    let process = Process::start(command).await;
+    let (plain, tls) = (process.dicom, process.dicom_tls.expect("a port for TLS"));
+    add_peer(&database, "CT01", Encryption::Certificate, Some(own.fingerprint())).await;
+
+    let mut other_certificate = with_certificate(&other);
+    other_certificate.push("-ic".into());
+    let other_certificate: Vec<&str> = other_certificate.iter().map(String::as_str).collect();
+    let shown = format!("it showed another one (SHA-256 {})", other.fingerprint());
+    for (title, to, options, says) in [
+        ("ANY", tls, &[][..], "no TLS with the peer: it does not speak TLS"),
+        ("ANY", plain, &["+tla", "-ic"], "a TLS handshake, which has a port of its own"),
+        ("CT01", plain, &[], "this peer has to use TLS, and it called in plain"),
+        ("CT01", tls, &["+tla", "-ic"], "this peer has to show its certificate, and it showed none"),
+        ("CT01", tls, &other_certificate, &shown),
+    ] {
+        let (is_in, said) = dcmtk("echoscu", title, to, options, None).await;
+        assert!(!is_in, "{says}: {said}");
+        eventually(says, async || process.said(says)).await;
+    }
+    let (is_in, said) = dcmtk("echoscu", "ANY", tls, &["+tla", "-ic"], None).await;
     assert!(is_in, "{said}");
+    assert_eq!(process.terminate().await, Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -258,8 +279,7 @@ impl StoreScp {
             .stderr(Stdio::null())
             .kill_on_drop(true);
         let child = command.spawn().expect("storescp, of the Debian package dcmtk");
-        crate::support::eventually("storescp listens", async || TcpStream::connect(address).await.is_ok())
-            .await;
+        eventually("storescp listens", async || TcpStream::connect(address).await.is_ok()).await;
         StoreScp { _child: child, address, folder }
     }
 }
