@@ -230,6 +230,8 @@ CREATE TABLE peer (
   host         VARCHAR(255)    NOT NULL DEFAULT '' COMMENT 'name or IP address it calls from; empty: from anywhere',
   port         SMALLINT UNSIGNED NULL COMMENT 'where it listens, if it does',
   may_store    BOOLEAN         NOT NULL DEFAULT TRUE COMMENT 'its C-STORE is accepted',
+  tls          VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL DEFAULT 'optional' COMMENT 'optional; required; certificate: required, with the one below',
+  certificate_sha256 BINARY(32) NULL COMMENT 'SHA-256 of the DER of its certificate',
   description  VARCHAR(255)    NOT NULL DEFAULT '',
   created_at   DATETIME(6)     NOT NULL COMMENT 'UTC',
   last_seen_at DATETIME(6)     NULL COMMENT 'UTC, its last association',
@@ -438,4 +440,4 @@ CREATE TABLE audit (
   KEY audit_by_study (study_instance_uid, audit_key)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'Who did what, and who saw what';
 
-INSERT INTO schema_version (version, upgraded_at) VALUES (13, UTC_TIMESTAMP(6));
+INSERT INTO schema_version (version, upgraded_at) VALUES (14, UTC_TIMESTAMP(6));

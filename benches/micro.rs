@@ -12,6 +12,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use filmroom::archive::receive::LIMITS;
 use filmroom::codec::{Decoded, Decoder, FrameFormat, Number, Photometric, PixelEncoding, Samples};
 use filmroom::db::matching;
+use filmroom::db::visibility::Visibility;
 use filmroom::dicom::attributes::Attributes;
 use filmroom::dicom::data_set::DataSet;
 use filmroom::dicom::prescan;
@@ -49,7 +50,7 @@ fn searching(criterion: &mut Criterion) {
         page: Page { number: 1, size: 25, as_of: None },
     };
     criterion.bench_function("matching", |bencher| {
-        bencher.iter(|| matching::conditions(black_box(&query)).sql());
+        bencher.iter(|| matching::conditions(black_box(&query), &Visibility::All).sql());
     });
 }
 

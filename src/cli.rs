@@ -6,6 +6,7 @@ mod check;
 mod user;
 
 use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -15,11 +16,13 @@ use mysql_async::prelude::Queryable;
 
 use crate::config::{Config, Settings};
 use crate::db::audit::{self, Action, Actor, ActorKind, Entry};
+use crate::db::peer::Encryption;
 use crate::db::{self, DatabaseUrl};
 use crate::dicom::ae_title::AeTitle;
 use crate::dimse::access::UnknownPeers;
 use crate::private_server::{self, PrivateServer};
 use crate::server::Server;
+use crate::tls::Fingerprint;
 
 /// A PACS in one executable.
 #[derive(Debug, Parser)]
@@ -63,7 +66,7 @@ enum Command {
 struct DemoSettings {
     /// Folder for the files of the demo.
     #[arg(long, env = "FILMROOM_DATA_DIR", default_value = "demo-data", value_name = "FOLDER")]
-    data_dir: std::path::PathBuf,
+    data_dir: PathBuf,
     /// Address and port for DICOM.
     #[arg(
         long,
@@ -92,6 +95,12 @@ enum PeerCommand {
         /// Only C-ECHO: its C-STORE is refused.
         #[arg(long)]
         no_store: bool,
+        /// optional: in plain or by TLS. required: by TLS alone. certificate: by TLS with its certificate alone.
+        #[arg(long, value_name = "optional|required|certificate", default_value = "optional")]
+        tls: String,
+        /// Its certificate, PEM, for --tls certificate.
+        #[arg(long, value_name = "FILE")]
+        certificate: Option<PathBuf>,
         /// What it is, for people.
         #[arg(long, default_value = "")]
         description: String,
@@ -148,9 +157,11 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let server = Server::build(config).await?;
     tracing::info!(
         dicom = %server.dicom_address(),
+        dicom_tls = server.dicom_tls_address().map(tracing::field::display),
         http = %server.http_address(),
-        "filmroom {} is ready: pages at http://{}/",
+        "filmroom {} is ready: pages at {}://{}/",
         env!("CARGO_PKG_VERSION"),
+        server.http_scheme(),
         server.http_address()
     );
     server.run(stop).await
@@ -170,9 +181,13 @@ async fn demo(settings: DemoSettings) -> anyhow::Result<()> {
     let Command::Serve(mut serve) = line.command else {
         anyhow::bail!("the demo has no settings to serve with");
     };
-    // Whatever the environment says of another database, the demo keeps to its own.
+    // Whatever the environment says of another database and of other machines, the demo keeps to its own.
     serve.database_url = None;
     serve.database_url_file = None;
+    serve.dicom_tls_listen = None;
+    serve.tls_certificate = None;
+    serve.tls_key = None;
+    serve.behind_proxy = None;
     serve.data_dir = settings.data_dir;
     let config = serve.check()?;
     let ae_title = config.ae_title.clone();
@@ -234,7 +249,7 @@ async fn note(change: &mut impl Queryable, details: String) -> anyhow::Result<()
 async fn peer_command(pool: &db::Pool, command: PeerCommand) -> anyhow::Result<()> {
     let mut conn = db::acquire(pool).await?;
     match command {
-        PeerCommand::Add { ae_title, host, port, no_store, description } => {
+        PeerCommand::Add { ae_title, host, port, no_store, tls, certificate, description } => {
             let ae_title: AeTitle = ae_title.parse()?;
             let (host, description) = (host.trim().to_owned(), description.trim().to_owned());
             if !host.is_empty() && !db::peer::is_host(&host) {
@@ -243,7 +258,16 @@ async fn peer_command(pool: &db::Pool, command: PeerCommand) -> anyhow::Result<(
             if description.chars().count() > 255 {
                 anyhow::bail!("--description: at most 255 characters");
             }
-            let details = db::peer::PeerDetails { ae_title, host, port, may_store: !no_store, description };
+            let (encryption, certificate) = encryption(&tls, certificate.as_deref())?;
+            let details = db::peer::PeerDetails {
+                ae_title,
+                host,
+                port,
+                may_store: !no_store,
+                encryption,
+                certificate,
+                description,
+            };
             let mut change = conn.start_transaction(Default::default()).await.map_err(db::Error::from)?;
             match db::peer::add(&mut change, &details).await {
                 Ok(()) => {
@@ -266,12 +290,18 @@ async fn peer_command(pool: &db::Pool, command: PeerCommand) -> anyhow::Result<(
                 let host = if peer.host.is_empty() { "any address" } else { &peer.host };
                 let port = peer.port.map_or_else(|| "-".into(), |port| port.to_string());
                 let may = if peer.may_store { "echo, store" } else { "echo" };
+                let how = match peer.encryption {
+                    Encryption::Optional => "plain or TLS",
+                    Encryption::Required => "TLS",
+                    Encryption::Certificate => "TLS, its certificate",
+                };
                 println!(
-                    "{:<16}  {:<24}  {:<5}  {:<11}  {}",
+                    "{:<16}  {:<24}  {:<5}  {:<11}  {:<20}  {}",
                     peer.ae_title.as_str(),
                     host,
                     port,
                     may,
+                    how,
                     peer.description
                 );
             }
@@ -288,6 +318,27 @@ async fn peer_command(pool: &db::Pool, command: PeerCommand) -> anyhow::Result<(
         }
     }
     Ok(())
+}
+
+/// What a peer has to use, and the certificate it has to show.
+fn encryption(tls: &str, certificate: Option<&Path>) -> anyhow::Result<(Encryption, Option<Fingerprint>)> {
+    let encryption: Encryption = tls.parse().map_err(|err: String| anyhow::anyhow!("--tls: {err}"))?;
+    match (encryption, certificate) {
+        (Encryption::Certificate, None) => {
+            anyhow::bail!("--tls certificate: give the certificate too, --certificate FILE")
+        }
+        (Encryption::Optional | Encryption::Required, Some(_)) => {
+            anyhow::bail!("--certificate: is looked at with --tls certificate alone")
+        }
+        (_, None) => Ok((encryption, None)),
+        (_, Some(file)) => {
+            let shown = file.display();
+            let bytes = std::fs::read(file).with_context(|| format!("--certificate: cannot read {shown}"))?;
+            let pinned = Fingerprint::from_pem(&String::from_utf8_lossy(&bytes))
+                .with_context(|| format!("--certificate: {shown}"))?;
+            Ok((encryption, Some(pinned)))
+        }
+    }
 }
 
 /// The database of the settings: an existing one, or the private one, started for as long as this lives. Where the

@@ -1,14 +1,17 @@
 //! Everything that is set before the program starts. Each setting is a flag and an environment variable; all
 //! mistakes are reported together.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 use crate::db::DatabaseUrl;
 use crate::dicom::ae_title::AeTitle;
 use crate::dimse::Timeouts;
 use crate::dimse::access::UnknownPeers;
+use crate::tls::{Identity, IdentityError};
 
 /// How to run the server. Defaults stand in [`Settings`].
 #[derive(Debug, Clone)]
@@ -21,8 +24,14 @@ pub struct Config {
     pub ae_title: AeTitle,
     /// Where modalities connect.
     pub dicom_listen: SocketAddr,
+    /// Where modalities connect by TLS, if they may. Needs [`Config::tls`].
+    pub dicom_tls_listen: Option<SocketAddr>,
     /// Where browsers connect.
     pub http_listen: SocketAddr,
+    /// Our certificate; with one, the pages are served by HTTPS.
+    pub tls: Option<Identity>,
+    /// The proxies that browsers come through, where they do.
+    pub behind_proxy: Vec<IpNet>,
     /// What happens to callers that are not peers.
     pub unknown_peers: UnknownPeers,
     /// Associations at a time.
@@ -52,9 +61,25 @@ pub struct Settings {
     /// Address and port for DICOM.
     #[arg(long, env = "FILMROOM_DICOM_LISTEN", default_value = "0.0.0.0:11112", value_name = "ADDRESS:PORT")]
     pub dicom_listen: String,
-    /// Address and port for the pages. Until there is sign-in this must be a loopback address.
+    /// Address and port for DICOM over TLS; the usual port is 2762. Needs --tls-certificate.
+    #[arg(long, env = "FILMROOM_DICOM_TLS_LISTEN", value_name = "ADDRESS:PORT")]
+    pub dicom_tls_listen: Option<String>,
+    /// Address and port for the pages. An address that other machines reach needs --tls-certificate or --behind-proxy.
     #[arg(long, env = "FILMROOM_HTTP_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
     pub http_listen: String,
+    /// Certificate for HTTPS and for DICOM over TLS, PEM, followed by those between it and its authority.
+    #[arg(long, env = "FILMROOM_TLS_CERTIFICATE", value_name = "FILE")]
+    pub tls_certificate: Option<PathBuf>,
+    /// Private key of the certificate, PEM without a password. Both files are read again when they change.
+    #[arg(long, env = "FILMROOM_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// Proxies that browsers come through, and that speak HTTPS with them: IP addresses or networks, with commas
+    /// between. What they say of whom they ask for (X-Forwarded-For, -Proto, -Host) is believed.
+    #[arg(long, env = "FILMROOM_BEHIND_PROXY", value_name = "ADDRESS[,ADDRESS…]")]
+    pub behind_proxy: Option<String>,
+    /// Serve the pages to other machines without encryption: passwords and images can be read on the way.
+    #[arg(long, env = "FILMROOM_PLAIN_HTTP_I_KNOW", value_parser = clap::builder::BoolishValueParser::new())]
+    pub plain_http_i_know: bool,
     /// What callers that are not peers get: ask (their C-ECHO is answered, the rest waits for you on the peers
     /// page), store (their C-STORE is accepted too) or deny.
     #[arg(long, env = "FILMROOM_UNKNOWN_PEERS", default_value = "ask", value_name = "ask|store|deny")]
@@ -85,7 +110,14 @@ impl Settings {
         let database = self.database(&mut mistakes);
         let ae_title = keep(&mut mistakes, "--ae-title", self.ae_title.parse::<AeTitle>());
         let dicom_listen = keep(&mut mistakes, "--dicom-listen", address(&self.dicom_listen));
-        let http_listen = keep(&mut mistakes, "--http-listen", address(&self.http_listen).and_then(loopback));
+        let dicom_tls_listen = self.dicom_tls_listen(&mut mistakes);
+        let http_listen = keep(
+            &mut mistakes,
+            "--http-listen",
+            address(&self.http_listen).and_then(|at| self.protected(at)),
+        );
+        let tls = self.identity(&mut mistakes);
+        let behind_proxy = self.proxies(&mut mistakes);
         let unknown_peers =
             keep(&mut mistakes, "--unknown-peers", self.unknown_peers.parse::<UnknownPeers>());
         let max_associations =
@@ -120,7 +152,10 @@ impl Settings {
                 data_dir: self.data_dir.clone(),
                 ae_title,
                 dicom_listen,
+                dicom_tls_listen,
                 http_listen,
+                tls,
+                behind_proxy,
                 unknown_peers,
                 max_associations: usize::try_from(max_associations).unwrap_or(usize::MAX),
                 timeouts: Timeouts {
@@ -153,6 +188,70 @@ impl Settings {
         };
         keep(mistakes, "--database-url", text.parse::<DatabaseUrl>())
     }
+
+    fn dicom_tls_listen(&self, mistakes: &mut Vec<String>) -> Option<SocketAddr> {
+        let text = self.dicom_tls_listen.as_ref()?;
+        if self.tls_certificate.is_none() && self.tls_key.is_none() {
+            mistakes.push("--dicom-tls-listen: needs --tls-certificate and --tls-key too".into());
+        }
+        keep(mistakes, "--dicom-tls-listen", address(text))
+    }
+
+    /// An address for the pages on which nobody reads along, or the word that somebody may.
+    fn protected(&self, address: SocketAddr) -> Result<SocketAddr, String> {
+        let is_encrypted = self.tls_certificate.is_some() || self.tls_key.is_some();
+        let is_said = is_encrypted || self.behind_proxy.is_some() || self.plain_http_i_know;
+        if is_said || is_loopback(address.ip()) {
+            return Ok(address);
+        }
+        Err(format!(
+            "{address} can be reached from other machines: give --tls-certificate and --tls-key for HTTPS, or \
+             --behind-proxy with the address of a proxy that speaks HTTPS, or --plain-http-i-know if passwords and \
+             images may be read on the way"
+        ))
+    }
+
+    /// Our certificate and its key.
+    fn identity(&self, mistakes: &mut Vec<String>) -> Option<Identity> {
+        let (certificate, key) = match (&self.tls_certificate, &self.tls_key) {
+            (Some(certificate), Some(key)) => (certificate, key),
+            (Some(_), None) => {
+                mistakes.push("--tls-certificate: needs the key of the certificate too, --tls-key".into());
+                return None;
+            }
+            (None, Some(_)) => {
+                mistakes.push("--tls-key: needs the certificate of the key too, --tls-certificate".into());
+                return None;
+            }
+            (None, None) => return None,
+        };
+        let wrong = match Identity::load(certificate, key) {
+            Ok(identity) => return Some(identity),
+            Err(wrong) => wrong,
+        };
+        mistakes.extend(wrong.iter().map(|mistake| match mistake {
+            IdentityError::Certificate(text) => format!("--tls-certificate: {text}"),
+            IdentityError::Key(text) => format!("--tls-key: {text}"),
+        }));
+        None
+    }
+
+    fn proxies(&self, mistakes: &mut Vec<String>) -> Vec<IpNet> {
+        let Some(text) = &self.behind_proxy else { return Vec::new() };
+        if self.tls_certificate.is_some() || self.tls_key.is_some() {
+            mistakes.push(
+                "--behind-proxy: with --tls-certificate browsers are spoken to directly: leave out one of the two".into(),
+            );
+        }
+        let networks =
+            text.split(',').map(|text| network(text.trim())).collect::<Result<Vec<IpNet>, String>>();
+        keep(mistakes, "--behind-proxy", networks).unwrap_or_default()
+    }
+}
+
+/// Whether an address is of this machine alone.
+pub fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
 }
 
 fn keep<T, E: std::fmt::Display>(mistakes: &mut Vec<String>, name: &str, result: Result<T, E>) -> Option<T> {
@@ -164,15 +263,14 @@ fn address(text: &str) -> Result<SocketAddr, String> {
         .map_err(|_| format!("{text:?} is not an address and a port, such as 127.0.0.1:8080 or [::1]:8080"))
 }
 
-fn loopback(address: SocketAddr) -> Result<SocketAddr, String> {
-    if address.ip().to_canonical().is_loopback() {
-        return Ok(address);
+/// One address, or a network such as 10.0.0.0/24. Not everything there is: then anybody could say who they are.
+fn network(text: &str) -> Result<IpNet, String> {
+    let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    match network {
+        Ok(network) if network.prefix_len() == 0 => Err(format!("{text} is everybody, and not a proxy")),
+        Ok(network) => Ok(network.trunc()),
+        Err(_) => Err(format!("{text:?} is not an IP address or a network, such as 10.0.0.7 or 10.0.0.0/24")),
     }
-    Err(format!(
-        "{address} can be reached from other machines, and there is no sign-in yet: use 127.0.0.1:{}, and a \
-         tunnel such as ssh -L for another machine",
-        address.port()
-    ))
 }
 
 fn number(text: &str, least: u64, most: u64) -> Result<u64, String> {
@@ -223,9 +321,57 @@ mod tests {
     }
 
     #[test]
-    fn http_on_another_address_than_loopback_is_refused_with_the_reason() {
-        let mistakes = check(&["--http-listen", "0.0.0.0:8080"]).unwrap_err();
-        assert!(mistakes.0[0].contains("no sign-in yet"), "{mistakes}");
+    fn http_on_another_address_than_loopback_needs_tls_a_proxy_or_the_word() {
+        let open = ["--http-listen", "0.0.0.0:8080"];
+        let mistakes = check(&open).unwrap_err();
+        assert_eq!(mistakes.0.len(), 1, "{mistakes}");
+        for way in ["--tls-certificate", "--behind-proxy", "--plain-http-i-know"] {
+            assert!(mistakes.0[0].contains(way), "{mistakes}");
+        }
+        assert!(check(&["--http-listen", "[::ffff:10.0.0.1]:8080"]).is_err());
         assert!(check(&["--http-listen", "[::1]:8080"]).is_ok());
+        assert!(check(&["--http-listen", "[::ffff:127.0.0.1]:8080"]).is_ok());
+        assert!(check(&[&open[..], &["--plain-http-i-know"]].concat()).is_ok());
+        assert!(check(&[&open[..], &["--behind-proxy", "10.0.0.7"]].concat()).is_ok());
+    }
+
+    #[test]
+    fn proxies_are_addresses_and_networks() {
+        let proxies = |text| check(&["--behind-proxy", text]).map(|config| config.behind_proxy);
+        let written = |text| proxies(text).unwrap().iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(written("127.0.0.1"), ["127.0.0.1/32"]);
+        assert_eq!(written("::1, 10.1.2.3/8"), ["::1/128", "10.0.0.0/8"]);
+        for wrong in ["", "nginx", "10.0.0.0/33", "10.0.0.1,", "0.0.0.0/0", "::/0"] {
+            assert!(proxies(wrong).unwrap_err().0[0].starts_with("--behind-proxy: "), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_needs_its_key_and_a_tls_port_both() {
+        for (arguments, says) in [
+            (&["--tls-certificate", "/a"][..], "--tls-key"),
+            (&["--tls-key", "/a"], "--tls-certificate"),
+            (&["--dicom-tls-listen", "127.0.0.1:2762"], "--tls-certificate and --tls-key"),
+        ] {
+            let mistakes = check(arguments).unwrap_err();
+            assert_eq!(mistakes.0.len(), 1, "{mistakes}");
+            assert!(mistakes.0[0].contains(says), "{mistakes}");
+        }
+        let mistakes = check(&[
+            "--tls-certificate",
+            "/nowhere/certificate",
+            "--tls-key",
+            "/nowhere/key",
+            "--behind-proxy",
+            "10.0.0.7",
+            "--dicom-tls-listen",
+            "here",
+        ])
+        .unwrap_err();
+        assert_eq!(mistakes.0.len(), 4, "{mistakes}");
+        assert!(
+            mistakes.0.iter().any(|text| text.starts_with("--tls-key: cannot read /nowhere/key")),
+            "{mistakes}"
+        );
     }
 }

@@ -15,7 +15,8 @@
 //! - [`codec`]: encoded frames to samples, C and C++ codecs in child processes. [`render`]: samples to pictures.
 //! - [`web`]: pages and pictures; `web::routes` is its table of contents.
 //! - [`server`]: builds all of it and stops it in the right order. [`private_server`]: the database server we run
-//!   where there is none. [`config`], [`cli`]: settings and commands. [`demo`]: synthetic studies.
+//!   where there is none. [`tls`]: certificates, ours and those of others. [`config`], [`cli`]: settings and commands.
+//!   [`demo`]: synthetic studies.
 //!
 //! # What always holds
 //!
@@ -61,4 +62,5 @@ pub mod private_server;
 pub mod render;
 pub mod server;
 pub mod storage;
+pub mod tls;
 pub mod web;

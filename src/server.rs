@@ -4,21 +4,26 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::middleware::from_fn;
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
 use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 
 use crate::archive::Archive;
 use crate::codec::Decoder;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::db::{self, Pool, ServeLock};
-use crate::dimse::listener;
+use crate::dimse::listener::{self, Listeners};
 use crate::people::People;
 use crate::private_server::{self, PrivateServer};
 use crate::storage::Storage;
+use crate::tls::Identity;
 use crate::web;
+use crate::web::slow::Connections;
+use crate::web::transport::Transport;
 
 /// How long associations and requests that are busy get when the server is being stopped.
 const GRACE: Duration = Duration::from_secs(30);
@@ -26,8 +31,11 @@ const GRACE: Duration = Duration::from_secs(30);
 /// Children that decode with C and C++ codecs. Each may take a core.
 const DECODE_WORKERS: usize = 2;
 
-/// A port that is held, and where.
-type Port = (std::net::TcpListener, SocketAddr);
+/// Connections of browsers, for each thread that serves them. Further ones wait until one of these ends.
+const HTTP_CONNECTIONS: usize = 1024;
+
+/// Files and sockets that may be open: all connections there can be, and what is stored and asked meanwhile.
+const OPEN_FILES: libc::rlim_t = 16_384;
 
 /// A server that holds its ports and its database and has not begun to serve.
 pub struct Server {
@@ -35,21 +43,37 @@ pub struct Server {
     lock: ServeLock,
     pool: Pool,
     archive: Archive,
-    dicom: TcpListener,
+    dicom: Listeners,
     dicom_settings: listener::Settings,
-    dicom_address: SocketAddr,
     http: std::net::TcpListener,
-    http_address: SocketAddr,
+    addresses: Addresses,
+    tls: Option<Identity>,
     app: Data<web::App>,
     stop: watch::Sender<bool>,
+}
+
+/// Where we are served. Ports are the real ones also where 0 was asked for.
+#[derive(Debug, Clone, Copy)]
+struct Addresses {
+    dicom: SocketAddr,
+    dicom_tls: Option<SocketAddr>,
+    http: SocketAddr,
+}
+
+/// The ports, taken and not yet served.
+struct Ports {
+    dicom: std::net::TcpListener,
+    dicom_tls: Option<std::net::TcpListener>,
+    http: std::net::TcpListener,
+    addresses: Addresses,
 }
 
 impl Server {
     /// Opens everything that can fail. After an error nothing of it is left running.
     pub async fn build(config: Config) -> anyhow::Result<Server> {
         // Ports and folder first: they are quick to tell, and nothing has been made yet.
-        let (dicom, dicom_address) = bind("DICOM", config.dicom_listen)?;
-        let (http, http_address) = bind("HTTP", config.http_listen)?;
+        allow_many_files();
+        let ports = Ports::bind(&config)?;
         let private = match &config.database {
             Some(_) => None,
             None => Some(private_server::start(&config.data_dir).await?),
@@ -59,7 +83,6 @@ impl Server {
             (None, Some(private)) => private.url(),
             (None, None) => anyhow::bail!("there is no database"),
         };
-        let ports = ((dicom, dicom_address), (http, http_address));
         match Server::with_database(config, url, private.as_ref(), ports).await {
             Ok(mut server) => {
                 server.private = private;
@@ -78,7 +101,7 @@ impl Server {
         config: Config,
         url: db::DatabaseUrl,
         private: Option<&PrivateServer>,
-        ((dicom, dicom_address), (http, http_address)): (Port, Port),
+        ports: Ports,
     ) -> anyhow::Result<Server> {
         // The database is asked, the folder opened, and only then are tables made: whatever is wrong, nothing is
         // left half-made.
@@ -109,11 +132,13 @@ impl Server {
         for warning in &warnings {
             tracing::warn!("{warning}");
         }
-        let data_dir = std::fs::canonicalize(&config.data_dir).unwrap_or(config.data_dir);
+        let transport = transport(&config);
+        warn_of_listeners(&config, &url, &transport);
+        let data_dir = std::fs::canonicalize(&config.data_dir).unwrap_or(config.data_dir.clone());
         let archive = Archive::new(pool.clone(), storage, tokio::runtime::Handle::current())?;
         let people = Arc::new(People::new(pool.clone()).context("cannot make random bytes")?);
         people.prepare().await?;
-        tell_how_to_begin(&people, http_address).await?;
+        tell_how_to_begin(&people, scheme(&config), ports.addresses.http).await?;
         let (stop, stopping) = watch::channel(false);
         let app = Data::new(web::App {
             archive: archive.clone(),
@@ -124,8 +149,9 @@ impl Server {
             ),
             about: web::About {
                 ae_title: config.ae_title.to_string(),
-                dicom_address,
-                http_address,
+                dicom_address: ports.addresses.dicom,
+                dicom_tls_address: ports.addresses.dicom_tls,
+                http_address: ports.addresses.http,
                 database: url.to_string(),
                 warnings,
                 data_dir,
@@ -133,7 +159,7 @@ impl Server {
                 unknown_peers: config.unknown_peers.as_str(),
             },
             people: people.clone(),
-            transport: web::transport::Transport::Loopback,
+            transport,
             stopping,
         });
         let dicom_settings = listener::Settings {
@@ -143,7 +169,8 @@ impl Server {
             timeouts: config.timeouts,
             grace: GRACE,
         };
-        let dicom = TcpListener::from_std(dicom).context("cannot serve the DICOM port")?;
+        let dicom = listeners(ports.dicom, ports.dicom_tls, config.tls.as_ref())
+            .context("cannot serve the DICOM ports")?;
         Ok(Server {
             private: None,
             lock,
@@ -151,9 +178,9 @@ impl Server {
             archive,
             dicom,
             dicom_settings,
-            dicom_address,
-            http,
-            http_address,
+            http: ports.http,
+            addresses: ports.addresses,
+            tls: config.tls,
             app,
             stop,
         })
@@ -161,7 +188,12 @@ impl Server {
 
     /// Where DICOM is served; the port is the real one also where 0 was asked for.
     pub fn dicom_address(&self) -> SocketAddr {
-        self.dicom_address
+        self.addresses.dicom
+    }
+
+    /// Where DICOM is served over TLS, if it is.
+    pub fn dicom_tls_address(&self) -> Option<SocketAddr> {
+        self.addresses.dicom_tls
     }
 
     /// Who may sign in.
@@ -171,14 +203,23 @@ impl Server {
 
     /// Where the pages are served.
     pub fn http_address(&self) -> SocketAddr {
-        self.http_address
+        self.addresses.http
+    }
+
+    /// How the address of the pages begins, `http` or `https`.
+    pub fn http_scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
     }
 
     /// Serves until `until` completes; then refuses new associations, finishes what is in flight and closes the
     /// database last.
     pub async fn run(self, until: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
-        let Server { private, lock, pool, archive, dicom, dicom_settings, http, app, stop, .. } = self;
-        let http = pages(http, app).context("cannot serve the HTTP port")?;
+        let Server { private, lock, pool, archive, dicom, dicom_settings, http, tls, app, stop, .. } = self;
+        let connections = Connections::default();
+        let http =
+            pages(http, tls.as_ref(), app, connections.clone()).context("cannot serve the HTTP port")?;
+        let slow = tokio::spawn(connections.close_slow());
+        let certificate = tls.map(|identity| tokio::spawn(identity.keep_current()));
         let http_handle = http.handle();
         let mut http = tokio::spawn(http);
         let dimse = tokio::spawn(listener::serve(
@@ -204,6 +245,10 @@ impl Server {
         if let Err(err) = dimse.await {
             tracing::error!(%err, "the DICOM port ended in a panic");
         }
+        if let Some(certificate) = certificate {
+            certificate.abort();
+        }
+        slow.abort();
         drop(archive);
         lock.release().await;
         if let Err(err) = pool.close().await {
@@ -221,7 +266,7 @@ impl Server {
 }
 
 /// Where nobody can sign in yet, tells the one address that changes that.
-async fn tell_how_to_begin(people: &People, http: SocketAddr) -> anyhow::Result<()> {
+async fn tell_how_to_begin(people: &People, scheme: &str, http: SocketAddr) -> anyhow::Result<()> {
     if people.is_anybody_there().await? {
         return Ok(());
     }
@@ -232,23 +277,116 @@ async fn tell_how_to_begin(people: &People, http: SocketAddr) -> anyhow::Result<
     };
     let http = SocketAddr::new(host, http.port());
     tracing::warn!(
-        "nobody can sign in yet: make the first administrator within an hour at http://{http}/setup?token={token}"
+        "nobody can sign in yet: make the first administrator within an hour at {scheme}://{http}/setup?token={token}"
     );
     Ok(())
 }
 
+impl Ports {
+    fn bind(config: &Config) -> anyhow::Result<Ports> {
+        let (dicom, dicom_address) = bind("DICOM", config.dicom_listen)?;
+        let (http, http_address) = bind("HTTP", config.http_listen)?;
+        let dicom_tls = config.dicom_tls_listen.map(|address| bind("DICOM TLS", address)).transpose()?;
+        let (dicom_tls, dicom_tls_address) = dicom_tls.unzip();
+        let addresses = Addresses { dicom: dicom_address, dicom_tls: dicom_tls_address, http: http_address };
+        Ok(Ports { dicom, dicom_tls, http, addresses })
+    }
+}
+
+fn listeners(
+    plain: std::net::TcpListener,
+    tls: Option<std::net::TcpListener>,
+    identity: Option<&Identity>,
+) -> anyhow::Result<Listeners> {
+    let plain = TcpListener::from_std(plain)?;
+    let Some(tls) = tls else { return Ok(Listeners { plain, tls: None }) };
+    let identity = identity.context("there is no certificate for TLS")?;
+    let acceptor = TlsAcceptor::from(identity.dicom()?);
+    Ok(Listeners { plain, tls: Some((TcpListener::from_std(tls)?, acceptor)) })
+}
+
+/// How addresses of the pages begin.
+fn scheme(config: &Config) -> &'static str {
+    if config.tls.is_some() { "https" } else { "http" }
+}
+
+/// How browsers reach the pages.
+fn transport(config: &Config) -> Transport {
+    match config {
+        Config { tls: Some(_), .. } => Transport::Tls,
+        Config { behind_proxy, .. } if !behind_proxy.is_empty() => Transport::Proxy(behind_proxy.clone()),
+        Config { http_listen, .. } if config::is_loopback(http_listen.ip()) => Transport::Loopback,
+        _ => Transport::Plain,
+    }
+}
+
+/// Says where somebody could listen, or be somebody else.
+fn warn_of_listeners(config: &Config, url: &db::DatabaseUrl, transport: &Transport) {
+    if *transport == Transport::Plain {
+        tracing::warn!(
+            "the pages are served to other machines without encryption (--plain-http-i-know): passwords and images \
+             can be read on the way"
+        );
+    }
+    if url.is_exposed() {
+        tracing::warn!(
+            "the connection to the database on another machine is not encrypted: put ?ssl-mode=VERIFY_IDENTITY&ssl-ca=FILE \
+             behind the database URL, or at least ?ssl-mode=REQUIRED"
+        );
+    }
+    if let Some(warning) = config.tls.as_ref().and_then(Identity::warning) {
+        tracing::warn!("{warning}");
+    }
+}
+
+/// The usual limit of 1,024 would let browsers that hold connections open take the files that instances are stored in.
+fn allow_many_files() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls read or write the one structure they are given.
+    let raised = unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 && {
+            let wanted = OPEN_FILES.min(limit.rlim_max);
+            wanted <= limit.rlim_cur || {
+                limit.rlim_cur = wanted;
+                libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) == 0
+            }
+        }
+    };
+    if !raised {
+        let err = std::io::Error::last_os_error();
+        tracing::warn!(%err, "cannot raise the number of files that may be open");
+    }
+}
+
 /// The HTTP server. Its workers are threads with a runtime each; what they ask of the archive runs on ours.
-fn pages(listener: std::net::TcpListener, app: Data<web::App>) -> std::io::Result<actix_web::dev::Server> {
-    let server = HttpServer::new(move || App::new().app_data(app.clone()).configure(web::routes::configure))
+fn pages(
+    listener: std::net::TcpListener,
+    identity: Option<&Identity>,
+    app: Data<web::App>,
+    connections: Connections,
+) -> anyhow::Result<actix_web::dev::Server> {
+    let site = move || {
+        let slow = from_fn(web::slow::serve);
+        App::new().app_data(app.clone()).configure(web::routes::configure).wrap(slow)
+    };
+    let server = HttpServer::new(site)
+        .on_connect(move |connection, extensions| connections.opened(connection, extensions))
         .workers(std::thread::available_parallelism().map_or(2, |n| n.get()).clamp(2, 8))
-        .max_connections(1024)
+        .max_connections(HTTP_CONNECTIONS)
+        // Otherwise a few hundred handshakes that do not go on would keep out everybody else.
+        .max_connection_rate(HTTP_CONNECTIONS)
+        .tls_handshake_timeout(Duration::from_secs(10))
         .client_request_timeout(Duration::from_secs(10))
-        .keep_alive(Duration::from_secs(75))
+        // Shorter than the time for the next request, see `web::slow`.
+        .keep_alive(Duration::from_secs(30))
         // A browser that has gone needs no picture.
         .h1_allow_half_closed(false)
         .shutdown_timeout(GRACE.as_secs())
-        .disable_signals()
-        .listen(listener)?;
+        .disable_signals();
+    let server = match identity {
+        Some(identity) => server.listen_rustls_0_23(listener, identity.https()?)?,
+        None => server.listen(listener)?,
+    };
     Ok(server.run())
 }
 

@@ -2,7 +2,8 @@
 
 use super::server::ServerInfo;
 use super::url::{DatabaseUrl, account, pattern, quoted};
-use mysql_async::{DriverError, IoError, ServerError};
+use crate::tls;
+use mysql_async::{DriverError, IoError, ServerError, TlsError};
 use std::io;
 
 /// The codes of MySQL's and MariaDB's error messages that the program acts on.
@@ -48,6 +49,23 @@ pub enum Error {
     Silent {
         /// host:port, or the path of the socket
         place: String,
+    },
+    /// The connection is to be encrypted, and the server cannot.
+    #[error(
+        "the MySQL server at {place} offers no TLS: give it a certificate (ssl-cert and ssl-key), or leave ssl-mode out \
+         of the database URL"
+    )]
+    NoTls {
+        /// host:port
+        place: String,
+    },
+    /// No handshake, or not the server that it should be.
+    #[error("the MySQL server at {place} cannot be spoken to by TLS: {reason}")]
+    Tls {
+        /// host:port
+        place: String,
+        /// of the server, in words
+        reason: String,
     },
     /// Error 1045 and its kin.
     #[error(
@@ -131,6 +149,8 @@ impl Error {
             Error::Sql(err) => is_transient(err),
             Error::Busy | Error::Unreachable { .. } | Error::Silent { .. } => true,
             Error::WrongPassword { .. }
+            | Error::NoTls { .. }
+            | Error::Tls { .. }
             | Error::NoDatabase { .. }
             | Error::NoRights { .. }
             | Error::ReadOnly { .. }
@@ -153,12 +173,39 @@ impl Error {
             |err: &io::Error| Error::Unreachable { place: url.place(), reason: reason(url, err) };
         match err {
             mysql_async::Error::Server(err) => from_server(url, err),
-            mysql_async::Error::Io(IoError::Io(err)) => unreachable(&err),
+            mysql_async::Error::Io(IoError::Io(err)) if tls::is_tls(&err) => {
+                Error::Tls { place, reason: tls::words(&err) }
+            }
+            mysql_async::Error::Io(IoError::Tls(err)) => Error::Tls { place, reason: set_up(url, &err) },
+            mysql_async::Error::Driver(DriverError::NoClientSslFlagFromServer) => Error::NoTls { place },
+            mysql_async::Error::Io(IoError::Io(err)) => match unreadable(url, &err) {
+                Some(reason) => Error::Tls { place, reason },
+                None => unreachable(&err),
+            },
             mysql_async::Error::Driver(
                 DriverError::UnexpectedPacket { .. } | DriverError::PacketOutOfOrder,
             ) => Error::Silent { place },
             err => Error::Sql(err),
         }
+    }
+}
+
+/// The driver reads the file of the authorities when it connects. No connection over TCP fails in these ways.
+fn unreadable(url: &DatabaseUrl, err: &io::Error) -> Option<String> {
+    let file = url.authorities()?.display();
+    matches!(
+        err.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::IsADirectory
+    )
+    .then(|| format!("the file of its authority (ssl-ca) {file} cannot be read: {err}"))
+}
+
+/// What is wrong on our side, before the first word to the server.
+fn set_up(url: &DatabaseUrl, err: &TlsError) -> String {
+    match (err, url.authorities()) {
+        (TlsError::InvalidDnsName(_), _) => "its name is none that a certificate can be for".into(),
+        (err, Some(file)) => format!("the authorities in {} cannot be used ({err})", file.display()),
+        (err, None) => err.to_string(),
     }
 }
 

@@ -8,6 +8,7 @@ use mysql_async::{Conn, FromRowError, Result, Row, params};
 
 use super::row::{column, parsed};
 use crate::dicom::ae_title::AeTitle;
+use crate::tls::Fingerprint;
 
 /// Strangers of whom the page shows a line; the oldest make room for new ones.
 const CALLERS_KEPT: u64 = 200;
@@ -25,12 +26,52 @@ pub struct Peer {
     pub port: Option<u16>,
     /// Whether its C-STORE is accepted.
     pub may_store: bool,
+    /// How it has to be connected.
+    pub encryption: Encryption,
+    /// Its certificate, where one has been shown to us.
+    pub certificate: Option<Fingerprint>,
     /// The administrator's own words.
     pub description: String,
     /// UTC.
     pub created_at: NaiveDateTime,
     /// UTC, its last association.
     pub last_seen_at: Option<NaiveDateTime>,
+}
+
+/// How a peer has to be connected, beside what the port is that it calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Encryption {
+    /// In plain or by TLS.
+    #[default]
+    Optional,
+    /// By TLS.
+    Required,
+    /// By TLS with its pinned certificate. Where none is pinned, nobody is let in.
+    Certificate,
+}
+
+impl Encryption {
+    /// The word of the column, the form and the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Encryption::Optional => "optional",
+            Encryption::Required => "required",
+            Encryption::Certificate => "certificate",
+        }
+    }
+}
+
+impl std::str::FromStr for Encryption {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Encryption, String> {
+        match text {
+            "optional" => Ok(Encryption::Optional),
+            "required" => Ok(Encryption::Required),
+            "certificate" => Ok(Encryption::Certificate),
+            _ => Err(format!("must be optional, required or certificate, not {text:?}")),
+        }
+    }
 }
 
 /// What the administrator decides of a peer.
@@ -44,6 +85,10 @@ pub struct PeerDetails {
     pub port: Option<u16>,
     /// Whether its C-STORE is accepted.
     pub may_store: bool,
+    /// How it has to be connected.
+    pub encryption: Encryption,
+    /// Its certificate, where one has been shown to us.
+    pub certificate: Option<Fingerprint>,
     /// The administrator's own words.
     pub description: String,
 }
@@ -73,6 +118,8 @@ impl FromRow for Peer {
             host: column(&row, "host")?,
             port: column(&row, "port")?,
             may_store: column(&row, "may_store")?,
+            encryption: parsed(&row, "tls")?,
+            certificate: fingerprint(&row)?,
             description: column(&row, "description")?,
             created_at: column(&row, "created_at")?,
             last_seen_at: column(&row, "last_seen_at")?,
@@ -91,6 +138,11 @@ impl FromRow for UnknownCaller {
             last_seen_at: column(&row, "last_seen_at")?,
         })
     }
+}
+
+fn fingerprint(row: &Row) -> std::result::Result<Option<Fingerprint>, FromRowError> {
+    let bytes: Option<Vec<u8>> = column(row, "certificate_sha256")?;
+    bytes.map(|bytes| Fingerprint::try_from(bytes).map_err(|_| FromRowError(row.clone()))).transpose()
 }
 
 /// Whether this can be the name or the IP address of a machine, RFC 1123 section 2.1. Underscores are seen too.
@@ -112,7 +164,8 @@ pub fn is_host(text: &str) -> bool {
 /// All peers, by AE title.
 pub async fn list(conn: &mut Conn) -> Result<Vec<Peer>> {
     conn.exec(
-        "SELECT peer_key, ae_title, host, port, may_store, description, created_at, last_seen_at
+        "SELECT peer_key, ae_title, host, port, may_store, tls, certificate_sha256, description, created_at,
+                last_seen_at
            FROM peer
           ORDER BY ae_title",
         (),
@@ -123,7 +176,8 @@ pub async fn list(conn: &mut Conn) -> Result<Vec<Peer>> {
 /// The peer with this AE title.
 pub async fn by_ae_title(conn: &mut Conn, ae_title: &AeTitle) -> Result<Option<Peer>> {
     conn.exec_first(
-        "SELECT peer_key, ae_title, host, port, may_store, description, created_at, last_seen_at
+        "SELECT peer_key, ae_title, host, port, may_store, tls, certificate_sha256, description, created_at,
+                last_seen_at
            FROM peer
           WHERE ae_title = :ae_title",
         params! { "ae_title" => ae_title.as_str() },
@@ -134,7 +188,8 @@ pub async fn by_ae_title(conn: &mut Conn, ae_title: &AeTitle) -> Result<Option<P
 /// The peer with this number.
 pub async fn by_key(conn: &mut impl Queryable, peer_key: u64) -> Result<Option<Peer>> {
     conn.exec_first(
-        "SELECT peer_key, ae_title, host, port, may_store, description, created_at, last_seen_at
+        "SELECT peer_key, ae_title, host, port, may_store, tls, certificate_sha256, description, created_at,
+                last_seen_at
            FROM peer
           WHERE peer_key = :peer_key",
         params! { "peer_key" => peer_key },
@@ -146,13 +201,15 @@ pub async fn by_key(conn: &mut impl Queryable, peer_key: u64) -> Result<Option<P
 /// What was noted of it as a stranger is forgotten.
 pub async fn add(conn: &mut impl Queryable, peer: &PeerDetails) -> Result<()> {
     conn.exec_drop(
-        "INSERT INTO peer (ae_title, host, port, may_store, description, created_at)
-         VALUES (:ae_title, :host, :port, :may_store, :description, UTC_TIMESTAMP(6))",
+        "INSERT INTO peer (ae_title, host, port, may_store, tls, certificate_sha256, description, created_at)
+         VALUES (:ae_title, :host, :port, :may_store, :tls, :certificate_sha256, :description, UTC_TIMESTAMP(6))",
         params! {
             "ae_title" => peer.ae_title.as_str(),
             "host" => &peer.host,
             "port" => peer.port,
             "may_store" => peer.may_store,
+            "tls" => peer.encryption.as_str(),
+            "certificate_sha256" => peer.certificate.as_ref().map(Fingerprint::as_bytes),
             "description" => &peer.description,
         },
     )
@@ -173,8 +230,8 @@ pub async fn update(conn: &mut impl Queryable, peer_key: u64, peer: &PeerDetails
     }
     conn.exec_drop(
         "UPDATE peer
-            SET ae_title = :ae_title, host = :host, port = :port, may_store = :may_store,
-                description = :description
+            SET ae_title = :ae_title, host = :host, port = :port, may_store = :may_store, tls = :tls,
+                certificate_sha256 = :certificate_sha256, description = :description
           WHERE peer_key = :peer_key",
         params! {
             "peer_key" => peer_key,
@@ -182,6 +239,8 @@ pub async fn update(conn: &mut impl Queryable, peer_key: u64, peer: &PeerDetails
             "host" => &peer.host,
             "port" => peer.port,
             "may_store" => peer.may_store,
+            "tls" => peer.encryption.as_str(),
+            "certificate_sha256" => peer.certificate.as_ref().map(Fingerprint::as_bytes),
             "description" => &peer.description,
         },
     )

@@ -160,4 +160,7 @@ pub const UPGRADES: &[&str] = &[
        KEY audit_by_patient (patient_id, audit_key),
        KEY audit_by_study (study_instance_uid, audit_key)
      ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'Who did what, and who saw what'",
+    "ALTER TABLE peer
+       ADD COLUMN tls VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL DEFAULT 'optional' COMMENT 'optional; required; certificate: required, with the one below' AFTER may_store,
+       ADD COLUMN certificate_sha256 BINARY(32) NULL COMMENT 'SHA-256 of the DER of its certificate' AFTER tls",
 ];

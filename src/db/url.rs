@@ -1,9 +1,12 @@
-//! Where the database is: `mysql://user:password@host:port/database`, or
-//! `mysql://user:password@/database?socket=/path` for a Unix socket.
+//! Where the database is: `mysql://user:password@host:port/database`, with `?ssl-mode=…&ssl-ca=/path` behind it for an
+//! encrypted connection, or `mysql://user:password@/database?socket=/path` for a Unix socket.
 
+use super::encryption::Encryption;
 use mysql_async::OptsBuilder;
 use percent_encoding::percent_decode_str;
 use std::fmt;
+use std::net::IpAddr;
+use std::path::Path;
 use std::str::FromStr;
 
 /// Where the database is and who we are there. Neither `Debug` nor `Display` shows the password.
@@ -17,7 +20,7 @@ pub struct DatabaseUrl {
 
 #[derive(Clone, PartialEq, Eq)]
 enum Server {
-    Tcp { host: String, port: u16 },
+    Tcp { host: String, port: u16, encryption: Encryption },
     Socket(String),
 }
 
@@ -27,6 +30,7 @@ enum Server {
 pub struct InvalidUrl(String);
 
 const FORM: &str = "mysql://user:password@host:3306/database";
+const OPTIONS: &str = "socket, ssl-mode and ssl-ca";
 const ENCODE: &str = "in a user name or password, write % as %25, / as %2F, ? as %3F, # as %23 and @ as %40";
 
 impl DatabaseUrl {
@@ -67,9 +71,26 @@ impl DatabaseUrl {
     /// The server, as an administrator would name it.
     pub(super) fn place(&self) -> String {
         match &self.server {
-            Server::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
-            Server::Tcp { host, port } => format!("{host}:{port}"),
+            Server::Tcp { host, port, .. } if host.contains(':') => format!("[{host}]:{port}"),
+            Server::Tcp { host, port, .. } => format!("{host}:{port}"),
             Server::Socket(path) => path.clone(),
+        }
+    }
+
+    /// Whether what is asked and answered goes to another machine in plain.
+    pub fn is_exposed(&self) -> bool {
+        let is_here = |host: &str| {
+            let address = host.parse::<IpAddr>();
+            host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|ip| ip.to_canonical().is_loopback())
+        };
+        matches!(&self.server, Server::Tcp { host, encryption: Encryption::Disabled, .. } if !is_here(host))
+    }
+
+    /// The file of the authorities that the server's certificate may be from.
+    pub(super) fn authorities(&self) -> Option<&Path> {
+        match &self.server {
+            Server::Tcp { encryption, .. } => encryption.words().and_then(|(_, file)| file),
+            Server::Socket(_) => None,
         }
     }
 
@@ -83,7 +104,9 @@ impl DatabaseUrl {
             .pass(Some(&self.password).filter(|password| !password.is_empty()))
             .db_name(Some(&self.database).filter(|database| !database.is_empty()));
         match &self.server {
-            Server::Tcp { host, port } => builder.ip_or_hostname(host).tcp_port(*port),
+            Server::Tcp { host, port, encryption } => {
+                builder.ip_or_hostname(host).tcp_port(*port).ssl_opts(encryption.options())
+            }
             Server::Socket(path) => builder.socket(Some(path)),
         }
     }
@@ -91,9 +114,16 @@ impl DatabaseUrl {
     fn text(&self, credentials: &str) -> String {
         let database = encoded(&self.database);
         match &self.server {
-            Server::Tcp { .. } => format!("mysql://{credentials}@{}/{database}", self.place()),
+            Server::Tcp { encryption, .. } => {
+                let options = match encryption.words() {
+                    None => String::new(),
+                    Some((mode, None)) => format!("?ssl-mode={mode}"),
+                    Some((mode, Some(file))) => format!("?ssl-mode={mode}&ssl-ca={}", encoded_path(file)),
+                };
+                format!("mysql://{credentials}@{}/{database}{options}", self.place())
+            }
             Server::Socket(path) => {
-                format!("mysql://{credentials}@/{database}?socket={}", encoded(path).replace("%2F", "/"))
+                format!("mysql://{credentials}@/{database}?socket={}", encoded_path(Path::new(path)))
             }
         }
     }
@@ -155,15 +185,21 @@ impl FromStr for DatabaseUrl {
 }
 
 fn server(address: &str, query: &str) -> Result<Server, InvalidUrl> {
-    let mut socket = None;
+    let (mut socket, mut mode, mut authorities) = (None, None, None);
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         match pair.split_once('=') {
             Some(("socket", path)) => socket = Some(decoded(path)?),
+            Some(("ssl-mode", text)) => mode = Some(decoded(text)?),
+            Some(("ssl-ca", path)) => authorities = Some(decoded(path)?),
             Some((name, _)) if name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c)) => {
-                return Err(invalid(format!("has the option {name}, but only socket=/path is known")));
+                return Err(invalid(format!("has the option {name}, but only {OPTIONS} are known")));
             }
-            _ => return Err(invalid(format!("has something else than socket=/path after the ?; {ENCODE}"))),
+            _ => return Err(invalid(format!("has something else than {OPTIONS} after the ?; {ENCODE}"))),
         }
+    }
+    let encryption = Encryption::of(mode.as_deref(), authorities).map_err(invalid)?;
+    if socket.is_some() && encryption != Encryption::Disabled {
+        return Err(invalid("has an ssl-mode, but a socket needs none: nobody can listen there"));
     }
     if let Some(path) = socket {
         return match address {
@@ -195,7 +231,7 @@ fn server(address: &str, query: &str) -> Result<Server, InvalidUrl> {
             .filter(|port| *port != 0)
             .ok_or_else(|| invalid(format!("has a port that is no number from 1 to 65535; {ENCODE}")))?,
     };
-    Ok(Server::Tcp { host: host.into(), port })
+    Ok(Server::Tcp { host: host.into(), port, encryption })
 }
 
 fn checked_database(name: String) -> Result<String, InvalidUrl> {
@@ -242,6 +278,10 @@ fn encoded(text: &str) -> String {
     const KEPT: percent_encoding::AsciiSet =
         percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
     percent_encoding::utf8_percent_encode(text, &KEPT).to_string()
+}
+
+fn encoded_path(path: &Path) -> String {
+    encoded(&path.to_string_lossy()).replace("%2F", "/")
 }
 
 /// An identifier in backquotes.
@@ -293,8 +333,42 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        for text in ["mysql://a%40b:p%2Fq@h:3306/d_1", "mysql://u@/d?socket=/a%20b", "mysql://u@[::1]:1/d"] {
+        for text in [
+            "mysql://a%40b:p%2Fq@h:3306/d_1",
+            "mysql://u@/d?socket=/a%20b",
+            "mysql://u@[::1]:1/d",
+            "mysql://u:p@h:3306/d?ssl-mode=REQUIRED",
+            "mysql://u:p@h:3306/d?ssl-mode=VERIFY_CA&ssl-ca=/a%20b/ca.pem",
+            "mysql://u:p@h:3306/d?ssl-mode=VERIFY_IDENTITY",
+            "mysql://u:p@h:3306/d?ssl-mode=VERIFY_IDENTITY&ssl-ca=/ca.pem",
+        ] {
             assert_eq!(parse(text).with_password(), text);
+            assert_eq!(parse(&parse(text).to_string()).place(), parse(text).place());
+        }
+    }
+
+    #[test]
+    fn a_mode_is_written_in_any_case_and_disabled_is_the_default() {
+        assert_eq!(parse("mysql://u@h/d?ssl-mode=disabled"), parse("mysql://u@h/d"));
+        let any = parse("mysql://u@h/d?ssl-mode=Verify_Ca&ssl-ca=/c");
+        assert_eq!(any, parse("mysql://u@h/d?ssl-ca=/c&ssl-mode=VERIFY_CA"));
+        assert_eq!(any.to_string(), "mysql://u@h:3306/d?ssl-mode=VERIFY_CA&ssl-ca=/c");
+        assert_eq!(any.with_database("e").to_string(), "mysql://u@h:3306/e?ssl-mode=VERIFY_CA&ssl-ca=/c");
+    }
+
+    #[test]
+    fn a_plain_connection_to_another_machine_is_exposed() {
+        for text in ["mysql://u@db/d", "mysql://u@10.0.0.1/d", "mysql://u@[fe80::1]/d?ssl-mode=DISABLED"] {
+            assert!(parse(text).is_exposed(), "{text}");
+        }
+        for text in [
+            "mysql://u@localhost/d",
+            "mysql://u@127.0.0.1:13306/d",
+            "mysql://u@[::1]/d",
+            "mysql://u@/d?socket=/s",
+            "mysql://u@db/d?ssl-mode=REQUIRED",
+        ] {
+            assert!(!parse(text).is_exposed(), "{text}");
         }
     }
 
@@ -330,7 +404,17 @@ mod tests {
             ("mysql://u:p/q@h/d", "more than one /"),
             ("mysql://u:p#q@h/d", "has a #"),
             ("mysql://u:50%@h/d", "two digits"),
-            ("mysql://u:p@h/d?ssl-mode=REQUIRED", "option ssl-mode"),
+            ("mysql://u:p@h/d?compress=1", "option compress"),
+            (
+                "mysql://u:p@h/d?ssl-mode=PREFERRED",
+                "none of DISABLED, REQUIRED, VERIFY_CA and VERIFY_IDENTITY",
+            ),
+            ("mysql://u:p@h/d?ssl-mode=", "none of DISABLED"),
+            ("mysql://u:p@h/d?ssl-mode=VERIFY_CA", "without the file of the authority"),
+            ("mysql://u:p@h/d?ssl-mode=REQUIRED&ssl-ca=/c", "VERIFY_IDENTITY alone"),
+            ("mysql://u:p@h/d?ssl-ca=/c", "VERIFY_IDENTITY alone"),
+            ("mysql://u:p@h/d?ssl-mode=VERIFY_CA&ssl-ca=c", "ssl-ca path that begins with /"),
+            ("mysql://u:p@/d?socket=/s&ssl-mode=REQUIRED", "a socket needs none"),
             ("mysql://u:p@h/mysql", "server's own"),
             ("mysql://u:p@h/my db", "space"),
             ("mysql://u:p@h/d?socket=/s", "a host and a socket"),

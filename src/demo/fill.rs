@@ -57,6 +57,7 @@ pub async fn fill(
         calling_ae_title: CALLING_AE_TITLE.parse().context("the calling AE title")?,
         called_ae_title: called_ae_title.clone(),
         presentation_contexts: proposals(),
+        tls: None,
         timeouts: Timeouts::default(),
     };
     let mut association = Association::request(address, parameters)

@@ -6,6 +6,8 @@ use dicom_dictionary_std::uids;
 use dicom_ul::pdu::{AssociationRJServiceUserReason, AssociationRQ};
 
 use super::negotiation::trim;
+use crate::db::peer::{Encryption, Peer};
+use crate::tls::Fingerprint;
 
 /// What a caller may do in its association.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,11 +61,49 @@ pub enum Known {
     No,
     /// A peer has this AE title, but it calls from another address than the one on record.
     Elsewhere,
-    /// A peer, calling from where it should; whether it may store.
+    /// A peer, but it calls in another way than it has to.
+    Exposed(Exposed),
+    /// A peer, calling from where and as it should; whether it may store.
     Yes {
         /// Its C-STORE is accepted.
         may_store: bool,
     },
+}
+
+/// How a caller is connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Channel {
+    /// Anybody in between can read along, and be the caller.
+    Plain,
+    /// By TLS; the certificate whose key it holds, if it showed one.
+    Tls(Option<Fingerprint>),
+}
+
+/// Why a connection is not good enough for the peer that a caller says it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Exposed {
+    /// It has to use TLS.
+    #[error("this peer has to use TLS, and it called in plain")]
+    Plain,
+    /// It has to show its certificate.
+    #[error("this peer has to show its certificate, and it showed none")]
+    NoCertificate,
+    /// Somebody else, or a renewed certificate.
+    #[error("this peer has to show its certificate, and it showed another one (SHA-256 {0})")]
+    OtherCertificate(Fingerprint),
+}
+
+impl Channel {
+    /// Whether the peer may call like this.
+    pub fn check(self, peer: &Peer) -> Result<(), Exposed> {
+        match (peer.encryption, self) {
+            (Encryption::Optional, _) | (Encryption::Required, Channel::Tls(_)) => Ok(()),
+            (Encryption::Required | Encryption::Certificate, Channel::Plain) => Err(Exposed::Plain),
+            (Encryption::Certificate, Channel::Tls(None)) => Err(Exposed::NoCertificate),
+            (Encryption::Certificate, Channel::Tls(Some(shown))) if peer.certificate == Some(shown) => Ok(()),
+            (Encryption::Certificate, Channel::Tls(Some(shown))) => Err(Exposed::OtherCertificate(shown)),
+        }
+    }
 }
 
 /// The decision, and whether an administrator should be shown the caller.
@@ -88,6 +128,8 @@ pub fn decide(rq: &AssociationRQ, our_ae_title: &str, known: Known, unknown_peer
         Known::Yes { may_store: true } => Decision { access: Ok(Access::Store), show: false },
         Known::Yes { may_store: false } => Decision { access: Ok(Access::Echo), show: false },
         Known::Elsewhere => Decision { access: rejected, show: true },
+        // The page would offer to allow what is a peer already; the log says why it is not let in.
+        Known::Exposed(_) => Decision { access: rejected, show: false },
         Known::No => match unknown_peers {
             UnknownPeers::Store => Decision { access: Ok(Access::Store), show: true },
             UnknownPeers::Deny => Decision { access: rejected, show: true },
@@ -208,6 +250,47 @@ mod tests {
         let rq = request("FILMROOM", &[uids::VERIFICATION]);
         let decision = decide(&rq, "FILMROOM", Known::Elsewhere, UnknownPeers::Store);
         assert_eq!(decision, Decision { access: Err(CALLING), show: true });
+    }
+
+    fn peer(encryption: Encryption, certificate: Option<Fingerprint>) -> Peer {
+        Peer {
+            peer_key: 1,
+            ae_title: "CT01".parse().unwrap(),
+            host: String::new(),
+            port: None,
+            may_store: true,
+            encryption,
+            certificate,
+            description: String::new(),
+            created_at: Default::default(),
+            last_seen_at: None,
+        }
+    }
+
+    #[test]
+    fn a_peer_has_to_call_as_its_setting_says() {
+        let [own, other] = [1, 2].map(|byte| Fingerprint::try_from(vec![byte; 32]).unwrap());
+        let channels =
+            [Channel::Plain, Channel::Tls(None), Channel::Tls(Some(other)), Channel::Tls(Some(own))];
+        let outcomes = |encryption, pinned| {
+            let peer = peer(encryption, pinned);
+            channels.map(|channel| channel.check(&peer))
+        };
+        let another = Err(Exposed::OtherCertificate(other));
+        assert_eq!(outcomes(Encryption::Optional, Some(own)), [Ok(()); 4]);
+        assert_eq!(outcomes(Encryption::Required, Some(own)), [Err(Exposed::Plain), Ok(()), Ok(()), Ok(())]);
+        assert_eq!(
+            outcomes(Encryption::Certificate, Some(own)),
+            [Err(Exposed::Plain), Err(Exposed::NoCertificate), another, Ok(())]
+        );
+        assert!(outcomes(Encryption::Certificate, None).iter().all(Result::is_err), "nothing is pinned");
+    }
+
+    #[test]
+    fn a_peer_that_calls_in_plain_and_must_not_is_rejected_and_not_shown() {
+        let rq = request("FILMROOM", &[uids::VERIFICATION]);
+        let decision = decide(&rq, "FILMROOM", Known::Exposed(Exposed::Plain), UnknownPeers::Store);
+        assert_eq!(decision, Decision { access: Err(CALLING), show: false });
     }
 
     #[tokio::test]

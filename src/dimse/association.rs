@@ -13,12 +13,12 @@ use dicom_ul::pdu::{
 };
 use dicom_ul::{Pdu, read_pdu, write_pdu};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::command::CommandSet;
 use super::negotiation::{MAXIMUM_PDU_LENGTH, PresentationContext};
+use super::stream::Stream;
 use super::{Error, Timeouts};
 
 /// PDU type and length, PS3.8 section 9.3.
@@ -26,6 +26,8 @@ const PDU_HEADER: usize = 6;
 /// Length, context ID and message control header of a PDV, PS3.8 section 9.3.5.1 and Annex E.
 const PDV_HEADER: usize = 6;
 const P_DATA_TF: u8 = 0x04;
+/// What no PDU begins with, but a connection by TLS does, RFC 8446 section 5.1.
+const TLS_HANDSHAKE: u8 = 0x16;
 
 /// A request of 128 contexts with 40 transfer syntaxes each is about 150 KB.
 const MAXIMUM_ASSOCIATE_LENGTH: u32 = 512 * 1024;
@@ -41,7 +43,7 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// A connection on which an association may be, or is, established.
 pub struct Association {
-    stream: TcpStream,
+    stream: Stream,
     buffer: BytesMut,
     /// Fragments of the PDU read last that nobody has taken yet.
     fragments: Bytes,
@@ -95,7 +97,7 @@ pub enum Request {
 
 impl Association {
     /// Takes over a connection.
-    pub fn new(stream: TcpStream, timeouts: Timeouts, stage: watch::Receiver<Stage>) -> Association {
+    pub fn new(stream: Stream, timeouts: Timeouts, stage: watch::Receiver<Stage>) -> Association {
         Association {
             stream,
             buffer: BytesMut::new(),
@@ -109,9 +111,8 @@ impl Association {
         }
     }
 
-    /// Waits for the A-ASSOCIATE-RQ: all of it within the time for it, however it trickles (Sta2, ARTIM).
-    pub async fn requested(&mut self) -> Result<AssociationRQ, Error> {
-        let deadline = Instant::now() + self.timeouts.association;
+    /// Waits for the A-ASSOCIATE-RQ: all of it until the deadline, however it trickles (Sta2, ARTIM).
+    pub async fn requested(&mut self, deadline: Instant) -> Result<AssociationRQ, Error> {
         let (kind, bytes) = self
             .read_pdu_bytes(deadline, MAXIMUM_ASSOCIATE_LENGTH)
             .await
@@ -315,6 +316,10 @@ impl Association {
         loop {
             if let Some((&[kind, _, l0, l1, l2, l3], _)) = self.buffer.split_first_chunk::<PDU_HEADER>() {
                 let length = u32::from_be_bytes([l0, l1, l2, l3]);
+                if kind == TLS_HANDSHAKE {
+                    let text = "a TLS handshake, which has a port of its own (--dicom-tls-listen)";
+                    return Err(Error::protocol(AbortReason::UnrecognizedPdu, text));
+                }
                 if !(0x01..=0x07).contains(&kind) {
                     let text = format!("bytes that are no DICOM PDU (type {kind:02X}H)");
                     return Err(Error::protocol(AbortReason::UnrecognizedPdu, text));
@@ -371,7 +376,11 @@ impl Association {
     /// One write, so that no peer waits for the second half of a PDU.
     async fn send(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let deadline = Instant::now() + self.timeouts.association;
-        match timeout_at(deadline, self.stream.write_all(bytes)).await {
+        let sent = async {
+            self.stream.write_all(bytes).await?;
+            self.stream.flush().await
+        };
+        match timeout_at(deadline, sent).await {
             Err(_) => Err(Error::Timeout("sending a response")),
             Ok(Err(err)) => Err(Error::Io(err)),
             Ok(Ok(())) => Ok(()),

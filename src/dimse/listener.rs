@@ -1,7 +1,7 @@
-//! The DICOM port: accepts connections, decides who may call, and ends every association.
+//! The DICOM ports, plain and TLS: accept connections, decide who may call, and end every association.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -15,18 +15,46 @@ use dicom_ul::pdu::{
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::{TlsAcceptor, TlsStream};
 use tracing::Instrument;
 
-use super::access::{self, Access, Known, UnknownPeers};
+use super::access::{self, Access, Channel, Known, UnknownPeers};
 use super::association::{Association, Stage};
 use super::negotiation::{self, APPLICATION_CONTEXT_NAME, trim};
 use super::scp::{self, Caller};
+use super::stream::Stream;
 use super::{Error, Timeouts};
 use crate::archive::Archive;
 use crate::db::{self, Pool};
 use crate::dicom::ae_title::AeTitle;
+use crate::tls::{self, Fingerprint};
 
-/// What the port needs to know.
+/// Where peers connect.
+pub struct Listeners {
+    /// In plain.
+    pub plain: TcpListener,
+    /// By TLS, where there is such a port, and with what.
+    pub tls: Option<(TcpListener, TlsAcceptor)>,
+}
+
+impl Listeners {
+    /// The next connection, and how to make it secure if it came to the port for that. Cancel-safe, as `accept` is.
+    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr, Option<TlsAcceptor>)> {
+        let tls = async {
+            match &self.tls {
+                Some((listener, acceptor)) => (listener.accept().await, acceptor.clone()),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            accepted = self.plain.accept() => accepted.map(|(stream, address)| (stream, address, None)),
+            (accepted, acceptor) = tls => accepted.map(|(stream, address)| (stream, address, Some(acceptor))),
+        }
+    }
+}
+
+/// What the ports need to know.
 #[derive(Clone)]
 pub struct Settings {
     /// Our AE title.
@@ -52,9 +80,9 @@ struct Port {
     open: AtomicUsize,
 }
 
-/// Serves the port until `stopping` turns true, and then until what is in flight is finished, or the grace is over.
+/// Serves the ports until `stopping` turns true, and then until what is in flight is finished, or the grace is over.
 pub async fn serve(
-    listener: TcpListener,
+    listeners: Listeners,
     settings: Settings,
     archive: Archive,
     pool: Pool,
@@ -64,18 +92,18 @@ pub async fn serve(
     let (stage, on_stage) = watch::channel(Stage::Running);
     let port = Arc::new(Port { settings, archive, pool, stage: on_stage, open: AtomicUsize::new(0) });
     let mut associations = JoinSet::new();
-    let mut next_stage = tokio::time::Instant::now();
+    let mut next_stage = Instant::now();
     loop {
         let now = *stage.borrow();
         tokio::select! {
             // While the server is being stopped new callers still get an answer: a rejection as congested.
-            accepted = listener.accept() => match accepted {
-                Ok((stream, address)) => {
+            accepted = listeners.accept() => match accepted {
+                Ok((stream, address, acceptor)) => {
                     let open = Open::enter(&port);
                     if open.number > port.settings.max_associations + MAXIMUM_REJECTIONS {
                         tracing::warn!(address = %address.ip(), "closed a connection: far too many are open");
                     } else {
-                        associations.spawn(on_a_thread(port.clone(), open, stream, address));
+                        associations.spawn(on_a_thread(port.clone(), open, (stream, address, acceptor)));
                     }
                 }
                 Err(err) => {
@@ -91,7 +119,7 @@ pub async fn serve(
             }
             () = stopped(&mut stopping), if now == Stage::Running => {
                 stage.send_replace(Stage::Finishing);
-                next_stage = tokio::time::Instant::now() + grace;
+                next_stage = Instant::now() + grace;
             }
             () = tokio::time::sleep_until(next_stage), if now != Stage::Running => {
                 if now == Stage::Ending {
@@ -99,7 +127,7 @@ pub async fn serve(
                 }
                 tracing::warn!(associations = associations.len(), "aborting associations that took too long to finish");
                 stage.send_replace(Stage::Ending);
-                next_stage = tokio::time::Instant::now() + Duration::from_secs(3);
+                next_stage = Instant::now() + Duration::from_secs(3);
             }
         }
         if *stage.borrow() != Stage::Running && associations.is_empty() {
@@ -118,14 +146,18 @@ async fn stopped(stopping: &mut watch::Receiver<bool>) {
 
 /// Serves a connection on a thread of its own with a small runtime, so that what an association has to do and to wait
 /// for (the socket, hashing, the disk) needs no hand-over between threads, and holds up nobody else.
-async fn on_a_thread(port: Arc<Port>, open: Open, stream: TcpStream, address: SocketAddr) -> io::Result<()> {
+async fn on_a_thread(
+    port: Arc<Port>,
+    open: Open,
+    (stream, address, acceptor): (TcpStream, SocketAddr, Option<TlsAcceptor>),
+) -> io::Result<()> {
     let stream = stream.into_std()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (ending, ended) = oneshot::channel();
     std::thread::Builder::new().name("association".into()).spawn(move || {
         yield_to_others();
         let result = runtime.block_on(async {
-            port.connection(open.number, TcpStream::from_std(stream)?, address).await;
+            port.connection(open.number, TcpStream::from_std(stream)?, address, acceptor).await;
             Ok(())
         });
         drop(open);
@@ -146,18 +178,29 @@ fn yield_to_others() {
 }
 
 impl Port {
-    async fn connection(&self, number: usize, stream: TcpStream, address: SocketAddr) {
+    async fn connection(
+        &self,
+        number: usize,
+        stream: TcpStream,
+        address: SocketAddr,
+        acceptor: Option<TlsAcceptor>,
+    ) {
         let ip = address.ip().to_canonical();
-        let span = tracing::info_span!("association", address = %ip, calling = tracing::field::Empty);
+        let tls = acceptor.is_some();
+        let span = tracing::info_span!("association", address = %ip, tls, calling = tracing::field::Empty);
         async {
             // DCMTK-like peers wait 40 ms for each of our answers with Nagle's algorithm on.
             if let Err(err) = stream.set_nodelay(true) {
                 tracing::debug!(%err, "the connection was gone at once");
                 return;
             }
+            // The handshake is part of the time for the request.
+            let deadline = Instant::now() + self.settings.timeouts.association;
+            let Some((stream, channel)) = secured(stream, acceptor, deadline).await else { return };
             let mut association = Association::new(stream, self.settings.timeouts, self.stage.clone());
             let congested = number > self.settings.max_associations;
-            match self.association(&mut association, ip, congested).await {
+            let caller = (ip, channel);
+            match self.association(&mut association, caller, congested, deadline).await {
                 Ok(End::Released) => {
                     if let Err(err) = association.released().await {
                         tracing::debug!(
@@ -192,10 +235,11 @@ impl Port {
     async fn association(
         &self,
         association: &mut Association,
-        ip: std::net::IpAddr,
+        (ip, channel): (IpAddr, Channel),
         congested: bool,
+        deadline: Instant,
     ) -> Result<End, Error> {
-        let rq = association.requested().await?;
+        let rq = association.requested(deadline).await?;
         let calling = rq.calling_ae_title.trim().to_owned();
         tracing::Span::current().record("calling", printable(&calling));
         if rq.protocol_version & 1 == 0 {
@@ -219,12 +263,9 @@ impl Port {
             let reason = AssociationRJServiceProviderPresentationReason::TemporaryCongestion;
             return Ok(transient(reason, "the server is stopping"));
         }
-        let access = match self.decide(&rq, &calling, ip).await {
+        let access = match self.decide(&rq, &calling, ip, channel).await {
             Ok(Ok(access)) => access,
-            Ok(Err(reason)) => {
-                let why = reason.to_string();
-                return Ok(permanent(AssociationRJSource::ServiceUser(reason), &why));
-            }
+            Ok(Err((reason, why))) => return Ok(permanent(AssociationRJSource::ServiceUser(reason), &why)),
             Err(err) => {
                 tracing::error!(err = &err as &dyn std::error::Error, "cannot look up the caller");
                 let reason = AssociationRJServiceProviderPresentationReason::TemporaryCongestion;
@@ -244,24 +285,29 @@ impl Port {
         Ok(End::Released)
     }
 
-    /// Looks the caller up, decides, and notes it where an administrator should see it.
+    /// Looks the caller up, decides, and notes it where an administrator should see it. A refusal has its reason for
+    /// the caller, and its reason for the log.
     async fn decide(
         &self,
         rq: &AssociationRQ,
         calling: &str,
-        ip: std::net::IpAddr,
-    ) -> Result<Result<Access, AssociationRJServiceUserReason>, db::Error> {
+        ip: IpAddr,
+        channel: Channel,
+    ) -> Result<Result<Access, (AssociationRJServiceUserReason, String)>, db::Error> {
         let Ok(title) = calling.parse::<AeTitle>() else {
-            return Ok(Err(AssociationRJServiceUserReason::CallingAETitleNotRecognized));
+            let reason = AssociationRJServiceUserReason::CallingAETitleNotRecognized;
+            let why = reason.to_string();
+            return Ok(Err((reason, why)));
         };
         let mut conn = db::acquire(&self.pool).await?;
         let peer = db::peer::by_ae_title(&mut conn, &title).await?;
         drop(conn); // a look-up of a host name may take its time
         let known = match &peer {
             None => Known::No,
-            Some(peer) if access::calls_from(&peer.host, ip).await => {
-                Known::Yes { may_store: peer.may_store }
-            }
+            Some(peer) if access::calls_from(&peer.host, ip).await => match channel.check(peer) {
+                Ok(()) => Known::Yes { may_store: peer.may_store },
+                Err(exposed) => Known::Exposed(exposed),
+            },
             Some(_) => Known::Elsewhere,
         };
         let decision =
@@ -276,7 +322,41 @@ impl Port {
             }
             _ => {}
         }
-        Ok(decision.access)
+        Ok(decision.access.map_err(|reason| {
+            let why = match known {
+                Known::Exposed(exposed) => exposed.to_string(),
+                Known::No | Known::Elsewhere | Known::Yes { .. } => reason.to_string(),
+            };
+            (reason, why)
+        }))
+    }
+}
+
+/// The connection as an association runs over it, after the handshake of TLS where there is one. None where that
+/// failed, which has been logged.
+async fn secured(
+    stream: TcpStream,
+    acceptor: Option<TlsAcceptor>,
+    deadline: Instant,
+) -> Option<(Stream, Channel)> {
+    let Some(acceptor) = acceptor else { return Some((Stream::Plain(stream), Channel::Plain)) };
+    match timeout_at(deadline, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => {
+            let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).map(Fingerprint::of);
+            Some((Stream::Tls(Box::new(TlsStream::Server(stream))), Channel::Tls(shown)))
+        }
+        Ok(Err(err)) if err.kind() == io::ErrorKind::UnexpectedEof => {
+            tracing::debug!("the peer closed the connection before it was secure");
+            None
+        }
+        Ok(Err(err)) => {
+            tracing::warn!("no TLS with the peer: {}", tls::words(&err));
+            None
+        }
+        Err(_) => {
+            tracing::warn!("no TLS with the peer: it took too long");
+            None
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod negotiation;
 mod scp;
 pub mod scu;
 pub mod status;
+mod stream;
 
 use std::time::Duration;
 

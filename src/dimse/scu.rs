@@ -3,6 +3,7 @@
 //! sets and waits for answers, each within a deadline.
 
 mod association;
+mod connection;
 mod error;
 
 use std::fmt::Display;
@@ -16,6 +17,7 @@ pub use self::error::Error;
 use crate::dicom::ae_title::AeTitle;
 use crate::dicom::uid::{SopClassUid, SopInstanceUid, TransferSyntaxUid};
 use crate::dimse::command::{self, CommandSet};
+pub use crate::tls::Client as Tls;
 
 /// An association has presentation context IDs 1, 3, … 255, PS3.8 section 9.3.2.2.
 pub const MAXIMUM_PRESENTATION_CONTEXTS: usize = 128;
@@ -29,6 +31,8 @@ pub struct Parameters {
     pub called_ae_title: AeTitle,
     /// What we want to do with them; at most [`MAXIMUM_PRESENTATION_CONTEXTS`].
     pub presentation_contexts: Vec<Proposal>,
+    /// With what the connection is made secure; without, it is plain.
+    pub tls: Option<Tls>,
     /// How long we wait.
     pub timeouts: Timeouts,
 }
@@ -45,7 +49,7 @@ pub struct Proposal {
 /// How long each step may take as a whole.
 #[derive(Debug, Clone, Copy)]
 pub struct Timeouts {
-    /// From looking up the name to an open connection.
+    /// From looking up the name to an open connection, which may be a secure one.
     pub connect: Duration,
     /// From the request to the answer, and likewise for the release.
     pub association: Duration,

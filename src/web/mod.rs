@@ -7,6 +7,7 @@ pub mod error;
 pub mod events;
 pub mod filters;
 pub mod health;
+pub mod hsts;
 pub mod instance;
 pub mod page;
 pub mod patient;
@@ -15,6 +16,7 @@ pub mod picture;
 pub mod quarantine;
 pub mod routes;
 pub mod sign_in;
+pub mod slow;
 pub mod study;
 pub mod system;
 pub mod text;
@@ -53,6 +55,8 @@ pub struct About {
     pub ae_title: String,
     /// Where modalities send to.
     pub dicom_address: std::net::SocketAddr,
+    /// Where they send to by TLS, if they may.
+    pub dicom_tls_address: Option<std::net::SocketAddr>,
     /// Where the pages are.
     pub http_address: std::net::SocketAddr,
     /// Which database, without its password.

@@ -12,9 +12,10 @@ use super::page::{self, Layout};
 use super::text;
 use crate::db;
 use crate::db::audit::{self, Action, Entry};
-use crate::db::peer::{self, Peer, PeerDetails, UnknownCaller};
+use crate::db::peer::{self, Encryption, Peer, PeerDetails, UnknownCaller};
 use crate::db::role::Right;
 use crate::dicom::ae_title::AeTitle;
+use crate::tls::Fingerprint;
 
 /// A peer as its row shows it.
 struct Row {
@@ -23,6 +24,7 @@ struct Row {
     host: String,
     port: String,
     may_store: bool,
+    encryption: &'static str,
     description: String,
     seen: String,
 }
@@ -50,6 +52,12 @@ pub struct PeerForm {
     description: String,
     /// Present where the box is ticked.
     may_store: Option<String>,
+    /// `optional`, `required` or `certificate`; empty: optional.
+    #[serde(default)]
+    tls: String,
+    /// PEM; empty: the one that is stored.
+    #[serde(default)]
+    certificate: String,
 }
 
 /// What is wrong, beside the field it is wrong in.
@@ -59,6 +67,8 @@ struct Mistakes {
     host: Option<&'static str>,
     port: Option<&'static str>,
     description: Option<&'static str>,
+    tls: Option<String>,
+    certificate: Option<String>,
 }
 
 #[derive(Template)]
@@ -68,6 +78,8 @@ struct ListPage {
     peers: Vec<Row>,
     callers: Vec<CallerRow>,
     unknown_peers: &'static str,
+    /// Nothing is stored of a peer that is being added.
+    pinned: Option<Fingerprint>,
     form: PeerForm,
     mistakes: Mistakes,
 }
@@ -79,6 +91,7 @@ struct EditPage {
     key: u64,
     /// As it is stored.
     ae_title: String,
+    pinned: Option<Fingerprint>,
     form: PeerForm,
     mistakes: Mistakes,
 }
@@ -115,6 +128,7 @@ async fn list_with(
         peers: peers.iter().map(row).collect(),
         callers: callers.iter().map(caller_row).collect(),
         unknown_peers: app.about.unknown_peers,
+        pinned: None,
         form,
         mistakes,
     })
@@ -127,7 +141,7 @@ pub async fn add(
     form: Posted<PeerForm>,
     app: web::Data<App>,
 ) -> Result<HttpResponse, Error> {
-    let details = match details(&form) {
+    let details = match details(&form, None) {
         Ok(details) => details,
         Err(mistakes) => return list_with(layout, &app, form.clone(), mistakes).await,
     };
@@ -156,9 +170,15 @@ pub async fn edit(
         port: peer.port.map(|port| port.to_string()).unwrap_or_default(),
         description: peer.description.clone(),
         may_store: peer.may_store.then(|| "on".into()),
+        tls: peer.encryption.as_str().into(),
+        certificate: String::new(),
     };
+    page::html(&edit_page(layout, &peer, form, Mistakes::default()))
+}
+
+fn edit_page(layout: Layout, peer: &Peer, form: PeerForm, mistakes: Mistakes) -> EditPage {
     let ae_title = peer.ae_title.to_string();
-    page::html(&EditPage { layout, key: peer.peer_key, ae_title, form, mistakes: Mistakes::default() })
+    EditPage { layout, key: peer.peer_key, ae_title, pinned: peer.certificate, form, mistakes }
 }
 
 /// `POST /admin/peers/{peer_key}`
@@ -170,11 +190,8 @@ pub async fn change(
     app: web::Data<App>,
 ) -> Result<HttpResponse, Error> {
     let peer = stored(&app, &key).await?;
-    let again = |mistakes| {
-        let ae_title = peer.ae_title.to_string();
-        page::html(&EditPage { layout, key: peer.peer_key, ae_title, form: form.clone(), mistakes })
-    };
-    let details = match details(&form) {
+    let again = |mistakes| page::html(&edit_page(layout, &peer, form.clone(), mistakes));
+    let details = match details(&form, peer.certificate) {
         Ok(details) => details,
         Err(mistakes) => return again(mistakes),
     };
@@ -248,6 +265,8 @@ pub async fn allow(
         host: form.address.clone(),
         port: None,
         may_store: true,
+        encryption: Encryption::Optional,
+        certificate: None,
         description: String::new(),
     };
     let entry = caller.did(Action::ChangePeer, format!("allowed {}", in_words(&details)));
@@ -290,7 +309,11 @@ fn in_words(details: &PeerDetails) -> String {
     let host = if details.host.is_empty() { "anywhere" } else { &details.host };
     let port = details.port.map(|port| format!(" port {port}")).unwrap_or_default();
     let may = if details.may_store { "may store" } else { "may not store" };
-    format!("{} at {host}{port}, {may}", details.ae_title)
+    let encryption = match details.encryption {
+        Encryption::Optional => String::new(),
+        other => format!(", encryption {}", other.as_str()),
+    };
+    format!("{} at {host}{port}, {may}{encryption}", details.ae_title)
 }
 
 fn called_itself(form: &CallerForm) -> Result<AeTitle, Error> {
@@ -321,6 +344,11 @@ fn row(peer: &Peer) -> Row {
         host: peer.host.clone(),
         port: peer.port.map(|port| port.to_string()).unwrap_or_default(),
         may_store: peer.may_store,
+        encryption: match peer.encryption {
+            Encryption::Optional => "Plain or TLS",
+            Encryption::Required => "TLS",
+            Encryption::Certificate => "TLS, its certificate",
+        },
         description: peer.description.clone(),
         seen: peer.last_seen_at.map_or_else(|| "never".to_owned(), ago),
     }
@@ -346,8 +374,9 @@ fn taken(details: &PeerDetails) -> Mistakes {
     Mistakes { ae_title: Some(sentence), ..Mistakes::default() }
 }
 
-/// The form as values, or everything that is wrong with it at once.
-fn details(form: &PeerForm) -> Result<PeerDetails, Mistakes> {
+/// The form as values, or everything that is wrong with it at once. A certificate that is `pinned` already stays where
+/// no other one was pasted.
+fn details(form: &PeerForm, pinned: Option<Fingerprint>) -> Result<PeerDetails, Mistakes> {
     let ae_title = form.ae_title.parse::<AeTitle>();
     let port = match form.port.trim() {
         "" => Ok(None),
@@ -361,20 +390,37 @@ fn details(form: &PeerForm) -> Result<PeerDetails, Mistakes> {
     let host = form.host.trim();
     let host_is_wrong = !host.is_empty() && !peer::is_host(host);
     let description = form.description.trim();
+    let encryption = match form.tls.as_str() {
+        "" => Ok(Encryption::default()),
+        text => text.parse::<Encryption>(),
+    };
+    let certificate = match form.certificate.trim() {
+        "" if encryption == Ok(Encryption::Certificate) && pinned.is_none() => {
+            Err("Paste the certificate that the device shows.".to_owned())
+        }
+        "" => Ok(pinned),
+        text => Fingerprint::from_pem(text).map(Some).map_err(|err| page::sentence(&err.to_string())),
+    };
     let mistakes = Mistakes {
         ae_title: ae_title.as_ref().err().map(|err| page::sentence(&err.to_string())),
         host: host_is_wrong.then_some("This is not a host name or an IP address."),
         port: port.err(),
         description: (description.chars().count() > 255).then_some("At most 255 characters."),
+        tls: encryption.as_ref().err().map(|err| page::sentence(err)),
+        certificate: certificate.as_ref().err().cloned(),
     };
-    match (ae_title, port) {
-        (Ok(ae_title), Ok(port)) if mistakes == Mistakes::default() => Ok(PeerDetails {
-            ae_title,
-            host: host.to_owned(),
-            port,
-            may_store: form.may_store.is_some(),
-            description: description.to_owned(),
-        }),
+    match (ae_title, port, encryption, certificate) {
+        (Ok(ae_title), Ok(port), Ok(encryption), Ok(certificate)) if mistakes == Mistakes::default() => {
+            Ok(PeerDetails {
+                ae_title,
+                host: host.to_owned(),
+                port,
+                may_store: form.may_store.is_some(),
+                encryption,
+                certificate,
+                description: description.to_owned(),
+            })
+        }
         _ => Err(mistakes),
     }
 }
@@ -388,37 +434,56 @@ mod tests {
             ae_title: ae_title.into(),
             host: host.into(),
             port: port.into(),
-            description: String::new(),
             may_store: Some("on".into()),
+            ..PeerForm::default()
         }
     }
 
     #[test]
     fn a_good_form_is_a_peer() {
-        let peer = details(&form(" CT01 ", "ct.local", "104")).expect("good");
+        let peer = details(&form(" CT01 ", "ct.local", "104"), None).expect("good");
         assert_eq!((peer.ae_title.as_str(), peer.port, peer.may_store), ("CT01", Some(104), true));
-        assert_eq!(details(&form("CT01", "", "")).expect("good").port, None);
+        assert_eq!(details(&form("CT01", "", ""), None).expect("good").port, None);
     }
 
     #[test]
     fn all_mistakes_are_said_at_once_beside_their_fields() {
-        let mistakes = details(&form("A\\B", "a b", "70000")).expect_err("bad");
+        let mistakes = details(&form("A\\B", "a b", "70000"), None).expect_err("bad");
         assert!(mistakes.ae_title.is_some_and(|text| text.starts_with("An AE title is made of")));
         assert!(mistakes.host.is_some());
         assert_eq!(mistakes.port, Some("Port must be between 1 and 65535."));
-        assert!(details(&form("", "", "0")).is_err());
+        assert!(details(&form("", "", "0"), None).is_err());
+    }
+
+    #[test]
+    fn a_certificate_is_pinned_kept_and_asked_for() {
+        let made = rcgen::generate_simple_self_signed(["ct01".to_owned()]).expect("a certificate");
+        let own = Fingerprint::of(made.cert.der());
+        let asked = |tls: &str, certificate: &str, pinned| {
+            let form = PeerForm { tls: tls.into(), certificate: certificate.into(), ..form("CT01", "", "") };
+            details(&form, pinned).map(|peer| (peer.encryption, peer.certificate))
+        };
+        assert_eq!(asked("", "", None), Ok((Encryption::Optional, None)));
+        assert_eq!(asked("certificate", &made.cert.pem(), None), Ok((Encryption::Certificate, Some(own))));
+        assert_eq!(asked("certificate", " ", Some(own)), Ok((Encryption::Certificate, Some(own))));
+        assert_eq!(asked("required", "", Some(own)), Ok((Encryption::Required, Some(own))));
+        let missing = asked("certificate", "", None).expect_err("no certificate");
+        assert!(missing.certificate.is_some_and(|text| text.starts_with("Paste the certificate")));
+        let key = asked("required", &made.signing_key.serialize_pem(), None).expect_err("a key");
+        assert!(key.certificate.is_some_and(|text| text.starts_with("It is a private key")));
+        assert!(asked("sometimes", "", None).expect_err("no such word").tls.is_some());
     }
 
     #[test]
     fn a_host_is_a_name_or_an_address() {
         for host in ["ct1", "ct_1.local", "röntgen.local", "3d.example.org", "10.0.0.7", "::1", "fe80::1"] {
-            let is_wrong = details(&form("CT01", host, "")).is_err();
+            let is_wrong = details(&form("CT01", host, ""), None).is_err();
             assert_eq!(is_wrong, !host.is_ascii(), "{host}");
         }
         for host in
             ["10.0.0.300", "10.0.0", "a..b", ".a", "a.", "http://ct1", "ct1:104", "a/b", &"h".repeat(64)]
         {
-            assert!(details(&form("CT01", host, "")).is_err(), "{host}");
+            assert!(details(&form("CT01", host, ""), None).is_err(), "{host}");
         }
     }
 }

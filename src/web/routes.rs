@@ -12,8 +12,8 @@ use actix_web::{HttpResponse, Resource, guard, web};
 use super::access::Needs::{Anybody, Nothing, Person, Right as May};
 use super::access::{self, Needs};
 use super::{
-    assets, audit, error, events, health, instance, page, patient, peer, picture, quarantine, sign_in, study,
-    system, viewer,
+    assets, audit, error, events, health, hsts, instance, page, patient, peer, picture, quarantine, sign_in,
+    study, system, viewer,
 };
 use crate::db::role::Right::{Administer, Download, Edit, View};
 
@@ -109,6 +109,7 @@ pub fn configure(config: &mut ServiceConfig) {
             .wrap(from_fn(access::guard))
             .wrap(from_fn(error::render))
             .wrap(headers())
+            .wrap(from_fn(hsts::add))
             .configure(pages)
             .default_service(web::to(nothing_here)),
     );

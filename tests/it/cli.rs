@@ -11,6 +11,7 @@ use crate::support::database::{self, TestDatabase};
 use crate::support::instance::slice;
 use crate::support::peer::{self, Peer};
 use crate::support::process::Process;
+use crate::support::tls::Pair;
 use crate::support::{FILMROOM, TestServer};
 
 /// What a command said and ended with.
@@ -110,7 +111,10 @@ async fn peers_are_added_listed_and_removed() {
         .collect();
     assert_eq!(
         rows,
-        [vec!["CT1", "10.0.0.7", "104", "echo, store", "big CT"], vec!["VIEWER", "any address", "-", "echo"]]
+        [
+            vec!["CT1", "10.0.0.7", "104", "echo, store", "plain or TLS", "big CT"],
+            vec!["VIEWER", "any address", "-", "echo", "plain or TLS"]
+        ]
     );
 
     assert_eq!(done(&database, &["remove", "CT1"]).await, "CT1 is no peer any more\n");
@@ -146,6 +150,48 @@ async fn a_wrong_peer_is_one_sentence_and_changes_nothing() {
     assert!(said.contains("description"), "{said}");
 
     assert_eq!(done(&database, &["list"]).await.lines().count(), 1);
+}
+
+#[tokio::test]
+async fn a_peer_is_added_with_what_it_has_to_use() {
+    let database = database::fresh().await;
+    let pair = Pair::named("ct1");
+    let certificate = pair.certificate().display().to_string();
+    done(&database, &["add", "CT1", "--tls", "required"]).await;
+    done(&database, &["add", "CT2", "--tls", "certificate", "--certificate", &certificate]).await;
+
+    let listed = done(&database, &["list"]).await;
+    assert!(
+        listed.lines().any(|line| line.starts_with("CT1 ") && line.trim_end().ends_with("  TLS")),
+        "{listed}"
+    );
+    assert!(
+        listed.lines().any(|line| line.starts_with("CT2 ") && line.contains("TLS, its certificate")),
+        "{listed}"
+    );
+    let stored = {
+        let mut conn = database.connect().await;
+        let title = "CT2".parse().expect("an AE title");
+        filmroom::db::peer::by_ae_title(&mut conn, &title)
+            .await
+            .expect("an answer")
+            .expect("a peer")
+            .certificate
+    };
+    assert_eq!(stored, Some(pair.fingerprint()));
+
+    let key = pair.key().display().to_string();
+    for (arguments, says) in [
+        (&["--tls", "perhaps"][..], "--tls: must be optional, required or certificate"),
+        (&["--tls", "certificate"], "give the certificate too"),
+        (&["--certificate", &certificate], "--tls certificate alone"),
+        (&["--tls", "certificate", "--certificate", "/nowhere"], "cannot read /nowhere"),
+        (&["--tls", "certificate", "--certificate", &key], "it is a private key"),
+    ] {
+        let said = refused(&database, &[&["add", "MR1"][..], arguments].concat(), 1).await;
+        assert!(said.contains(says) && said.lines().count() == 1, "{arguments:?}: {said}");
+    }
+    assert_eq!(done(&database, &["list"]).await.lines().count(), 2);
 }
 
 /// An association of this calling AE title. `None` where it is rejected.

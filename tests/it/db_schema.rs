@@ -7,6 +7,8 @@ use mysql_async::prelude::Queryable;
 use std::time::Duration;
 
 const SCHEMA: &str = include_str!("../../schema.sql");
+/// The first one that anybody had, as it was then.
+const FIRST: Shape<'static> = Shape { create: include_str!("support/schema_1.sql"), upgrades: &[] };
 
 /// Three steps, so that there is something to cut off.
 const OLD: &str = "
@@ -161,6 +163,20 @@ async fn an_older_database_becomes_what_a_new_one_is() {
     assert_eq!(NEWER.prepare(&new.url).await.expect("the new shape"), Prepared::Created);
     assert_eq!(describe(&old.url).await, describe(&new.url).await);
     assert_eq!(NEWER.prepare(&old.url).await.expect("seen"), Prepared::Unchanged);
+}
+
+#[tokio::test]
+async fn the_first_schema_and_all_upgrades_are_the_schema_of_today() {
+    let old = database::fresh().await;
+    FIRST.prepare(&old.url).await.expect("the first shape");
+    statement(&old.url, "INSERT INTO peer (ae_title, created_at) VALUES ('CT01', UTC_TIMESTAMP(6))").await;
+    assert_eq!(prepare(&old.url).await.expect("upgraded"), Prepared::Upgraded { from: 1 });
+    assert_eq!(describe(&old.url).await.len(), describe(&prepared().await.url).await.len());
+    for (upgraded, made) in describe(&old.url).await.iter().zip(describe(&prepared().await.url).await) {
+        let without_counter = |text: &str| text.replace(" AUTO_INCREMENT=2", "");
+        assert_eq!(without_counter(&upgraded.1), without_counter(&made.1));
+    }
+    assert_eq!(query::<String>(&old.url, "SELECT tls FROM peer").await, ["optional"]);
 }
 
 #[tokio::test]

@@ -224,6 +224,7 @@ async fn associate(address: SocketAddr, presentation_contexts: Vec<Proposal>) ->
         calling_ae_title: "TEST".parse().expect("an AE title"),
         called_ae_title: "STORESCP".parse().expect("an AE title"),
         presentation_contexts,
+        tls: None,
         timeouts: Timeouts {
             association: Duration::from_millis(1500),
             response: Duration::from_millis(1500),

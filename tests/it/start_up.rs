@@ -6,6 +6,7 @@ use std::process::Stdio;
 use mysql_async::prelude::Queryable;
 
 use crate::support::database::{self, TestDatabase};
+use crate::support::tls::Pair;
 use crate::support::{FILMROOM, process};
 
 /// What `filmroom` said on standard error, and its exit code.
@@ -164,5 +165,56 @@ async fn all_wrong_settings_are_told_together() {
     for flag in ["--ae-title", "--http-listen", "--idle-timeout"] {
         assert!(said.contains(flag), "{flag}: {said}");
     }
-    assert!(said.contains("no sign-in yet"), "{said}");
+    for way in ["--tls-certificate", "--behind-proxy", "--plain-http-i-know"] {
+        assert!(said.contains(way), "{way}: {said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_cannot_be_used_is_told_with_the_other_mistakes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, other) = (Pair::new(), Pair::new());
+    let missing = folder.path().join("missing.pem");
+    for (certificate, key, says) in [
+        (missing.clone(), one.key(), vec!["--tls-certificate: cannot read"]),
+        (one.key(), one.certificate(), vec!["there is no certificate in", "there is no private key in"]),
+        (
+            one.certificate(),
+            other.key(),
+            vec!["--tls-key: the key in", "does not belong to the certificate in"],
+        ),
+    ] {
+        let mut command = tokio::process::Command::new(FILMROOM);
+        command.args(["serve", "--ae-title", "TITLE-OF-MORE-THAN-16", "--http-listen", "0.0.0.0:0"]);
+        command.arg("--tls-certificate").arg(certificate).arg("--tls-key").arg(key);
+        command.arg("--data-dir").arg(folder.path().join("data"));
+        let (code, said) = run(command).await;
+        assert_eq!(code, 2, "{said}");
+        assert!(said.contains("--ae-title") && !said.contains("--http-listen"), "{said}");
+        for says in says {
+            assert!(said.contains(says), "{says}: {said}");
+        }
+    }
+    assert!(!folder.path().join("data").exists(), "nothing was made");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_be_read_on_the_way_is_served_on_demand_and_with_a_warning() {
+    use std::os::unix::fs::PermissionsExt;
+    let database = database::fresh().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = serve(&database, folder.path());
+    command.args(["--http-listen", "0.0.0.0:0"]).env("FILMROOM_PLAIN_HTTP_I_KNOW", "true");
+    let process = process::Process::start(command).await;
+    assert!(process.said("--plain-http-i-know"));
+    assert_eq!(process.terminate().await, Some(0));
+
+    let pair = Pair::new();
+    std::fs::set_permissions(pair.key(), std::fs::Permissions::from_mode(0o644)).unwrap();
+    let mut command = serve(&database, folder.path());
+    command.arg("--tls-certificate").arg(pair.certificate()).arg("--tls-key").arg(pair.key());
+    let process = process::Process::start(command).await;
+    assert!(process.said("every account of this machine can read the TLS key"));
+    assert!(!process.said("--plain-http-i-know"));
+    assert_eq!(process.terminate().await, Some(0));
 }

@@ -6,6 +6,7 @@ use filmroom::dimse::access::UnknownPeers;
 
 use crate::support::TestServer;
 use crate::support::instance::slice;
+use crate::support::tls::Pair;
 use crate::web_study::{all, texts};
 
 /// Posts a form of the page at `from` to `to`, with the page's own token.
@@ -60,6 +61,36 @@ async fn a_peer_is_added_changed_and_removed_by_forms() {
     assert_eq!(pacs.count("peer").await, 1);
     assert_eq!(post(&pacs, &remove, &remove, "").await.status(), 303);
     assert_eq!(pacs.count("peer").await, 0);
+}
+
+#[tokio::test]
+async fn a_certificate_is_pasted_shown_by_its_fingerprint_and_kept() {
+    let pacs = TestServer::start().await;
+    let pair = Pair::named("ct01");
+    let pem: String =
+        percent_encoding::utf8_percent_encode(&pair.pem(), percent_encoding::NON_ALPHANUMERIC).collect();
+    let missing = post(&pacs, "/admin/peers", "/admin/peers", "ae_title=CT01&tls=certificate").await;
+    let page = scraper::Html::parse_document(&missing.text().await.expect("text"));
+    assert_eq!(texts(&page, "#certificate-mistake"), ["Paste the certificate that the device shows."]);
+    assert_eq!(all(&page, "#tls option[value=certificate][selected]").len(), 1);
+    let wrong =
+        post(&pacs, "/admin/peers", "/admin/peers", "ae_title=CT01&tls=certificate&certificate=CT01").await;
+    let page = scraper::Html::parse_document(&wrong.text().await.expect("text"));
+    assert!(texts(&page, "#certificate-mistake").concat().starts_with("There is no certificate in it"));
+    assert_eq!(texts(&page, "#certificate"), ["CT01"], "what was typed is kept");
+
+    let fields = format!("ae_title=CT01&tls=certificate&certificate={pem}");
+    assert_eq!(post(&pacs, "/admin/peers", "/admin/peers", &fields).await.status(), 303);
+    assert!(
+        texts(&pacs.page("/admin/peers").await, ".peers td").contains(&"TLS, its certificate".to_owned())
+    );
+    let key: u64 = pacs.value("SELECT peer_key FROM peer").await;
+    let edit = format!("/admin/peers/{key}");
+    assert_eq!(texts(&pacs.page(&edit).await, ".fingerprint"), [pair.fingerprint().to_string()]);
+
+    assert_eq!(post(&pacs, &edit, &edit, "ae_title=CT01&tls=certificate&certificate=").await.status(), 303);
+    let stored: Vec<u8> = pacs.value("SELECT certificate_sha256 FROM peer WHERE tls = 'certificate'").await;
+    assert_eq!(stored, pair.fingerprint().as_bytes());
 }
 
 #[tokio::test]

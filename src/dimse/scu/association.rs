@@ -17,13 +17,15 @@ use dicom_ul::pdu::{
 };
 use dicom_ul::{Pdu, write_pdu};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, ToSocketAddrs};
+use tokio::net::ToSocketAddrs;
 use tokio::time::timeout;
 
+use super::connection::connect;
 use super::error::refusal;
 use super::{Error, MAXIMUM_PRESENTATION_CONTEXTS, Parameters, Proposal, Timeouts};
 use crate::dicom::implementation::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
 use crate::dimse::command::{self, CommandSet};
+use crate::dimse::stream::Stream;
 
 /// PS3.7 A.2.1, the only one there is.
 const APPLICATION_CONTEXT: &str = "1.2.840.10008.3.1.1.1";
@@ -40,7 +42,7 @@ const LAST: u8 = 0b10;
 /// An association with another AE that we asked for.
 #[derive(Debug)]
 pub struct Association {
-    stream: TcpStream,
+    stream: Stream,
     unread: BytesMut,
     unread_values: VecDeque<PDataValue>,
     contexts: Vec<Context>,
@@ -68,12 +70,7 @@ impl Association {
         if proposed > MAXIMUM_PRESENTATION_CONTEXTS {
             return Err(Error::TooManyPresentationContexts(proposed));
         }
-        let address_text = address.to_string();
-        let connect = parameters.timeouts.connect;
-        let stream = within(connect, "accept the connection", TcpStream::connect(address))
-            .await?
-            .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
-            .map_err(|source| Error::Connect { address: address_text, source })?;
+        let stream = connect(address, parameters.tls.as_ref(), parameters.timeouts.connect).await?;
 
         let mut association = Association {
             stream,
@@ -303,7 +300,7 @@ impl Association {
             }
             Err(WireError::ReceivePdu { source: ReadError::ReadPdu { source, .. }, .. }) => {
                 self.open = false;
-                Err(Error::Connection(source))
+                Err(Error::connection(source))
             }
             Err(err) => Err(Error::Unexpected(format!("what is no answer: {}", with_causes(&err)))),
         }
@@ -320,7 +317,11 @@ impl Association {
             return Err(Error::Closed);
         }
         let deadline = self.timeouts.send;
-        within(deadline, "take what it is sent", self.stream.write_all(pdu)).await?.map_err(Error::Connection)
+        let taken = async {
+            self.stream.write_all(pdu).await?;
+            self.stream.flush().await
+        };
+        within(deadline, "take what it is sent", taken).await?.map_err(Error::connection)
     }
 
     /// A write that failed often means that the peer has aborted, and its A-ABORT still waits to be read.

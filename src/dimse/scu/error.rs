@@ -13,6 +13,7 @@ use thiserror::Error;
 
 use super::MAXIMUM_PRESENTATION_CONTEXTS;
 use crate::dicom::sop_class;
+use crate::tls::{is_tls, words};
 
 /// Why the peer did not do it. After all but [`Error::NotAccepted`] the association is over.
 #[derive(Debug, Error)]
@@ -24,6 +25,14 @@ pub enum Error {
         address: String,
         /// What the system says.
         source: io::Error,
+    },
+    /// The connection is there, but it cannot be made secure.
+    #[error("cannot connect to {address} by TLS: {reason}")]
+    Tls {
+        /// As it was given.
+        address: String,
+        /// In words.
+        reason: String,
     },
     /// The proposal cannot be written down.
     #[error(
@@ -89,6 +98,14 @@ fn in_syntax(transfer_syntax: &Option<String>) -> String {
 }
 
 impl Error {
+    /// A connection that failed. In TLS 1.3 a peer that does not want our certificate says so only after the handshake.
+    pub(super) fn connection(err: io::Error) -> Error {
+        match is_tls(&err) {
+            true => Error::Connection(io::Error::new(err.kind(), words(&err))),
+            false => Error::Connection(err),
+        }
+    }
+
     /// PS3.8 Table 9-21.
     pub(super) fn rejected(rejection: &AssociationRJ) -> Error {
         let reason = match &rejection.source {

@@ -2,7 +2,6 @@
 
 use std::future::{Ready, ready};
 use std::ops::Deref;
-use std::time::Duration;
 
 use actix_web::dev::{Payload, ServiceRequest};
 use actix_web::web::Bytes;
@@ -17,8 +16,6 @@ use crate::web::error::Error;
 
 /// The largest form any page has, bytes.
 const FORM_BYTES: usize = 64 * 1024;
-/// How long a form may take to arrive.
-const FORM_TIME: Duration = Duration::from_secs(15);
 
 const STALE_FORM: &str =
     "This form is from before you signed in or out. Go back, reload the page and try again.";
@@ -40,8 +37,7 @@ pub(super) async fn posted(request: &mut ServiceRequest) -> Result<(), Error> {
     }
     let not_understood = || Error::Invalid("The form could not be understood.".into());
     let body = request.extract::<web::Payload>().await.map_err(|_| not_understood())?;
-    let read = tokio::time::timeout(FORM_TIME, body.to_bytes_limited(FORM_BYTES)).await;
-    let bytes = read.map_err(|_| Error::Invalid("The form took too long to arrive.".into()))?;
+    let bytes = body.to_bytes_limited(FORM_BYTES).await;
     let bytes = bytes.map_err(|_| Error::Invalid("The form is larger than any of ours.".into()))?;
     let bytes = bytes.map_err(|_| not_understood())?;
     let token: Token = serde_urlencoded::from_bytes(&bytes).map_err(|_| Error::Forbidden(STALE_FORM))?;

@@ -7,6 +7,7 @@ pub mod instance;
 pub mod peer;
 pub mod person;
 pub mod process;
+pub mod tls;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -30,6 +31,7 @@ pub const FILMROOM: &str = env!("CARGO_BIN_EXE_filmroom");
 /// A running server. Dropping it stops it and removes its database and folder.
 pub struct TestServer {
     pub dicom: std::net::SocketAddr,
+    pub dicom_tls: Option<std::net::SocketAddr>,
     pub http: std::net::SocketAddr,
     pub database: TestDatabase,
     pub folder: tempfile::TempDir,
@@ -46,7 +48,10 @@ pub fn config(database: &TestDatabase, folder: &Path) -> Config {
         data_dir: folder.to_owned(),
         ae_title: "FILMROOM".parse().expect("an AE title"),
         dicom_listen: "127.0.0.1:0".parse().expect("an address"),
+        dicom_tls_listen: None,
         http_listen: "127.0.0.1:0".parse().expect("an address"),
+        tls: None,
+        behind_proxy: Vec::new(),
         unknown_peers: UnknownPeers::Store,
         max_associations: 64,
         timeouts: Timeouts {
@@ -72,12 +77,22 @@ impl TestServer {
         change(&mut config);
         let server = Server::build(config).await.expect("a server that starts");
         let (dicom, http) = (server.dicom_address(), server.http_address());
+        let dicom_tls = server.dicom_tls_address();
         let (stop, stopped) = oneshot::channel::<()>();
         let running = tokio::spawn(server.run(async move {
             let _ = stopped.await; // a test that is over drops its end
         }));
         let admin = person::administrator(&database, http).await;
-        TestServer { dicom, http, database, folder, admin, stop: Some(stop), running: Some(running) }
+        TestServer {
+            dicom,
+            dicom_tls,
+            http,
+            database,
+            folder,
+            admin,
+            stop: Some(stop),
+            running: Some(running),
+        }
     }
 
     /// Stops it as SIGTERM does, and returns what `serve` ended with.

@@ -12,9 +12,10 @@ use tokio::process::{Child, Command};
 /// A running `filmroom serve`. Dropping it kills it.
 pub struct Process {
     child: Child,
+    log: Arc<Mutex<Vec<String>>>,
     pub dicom: SocketAddr,
+    pub dicom_tls: Option<SocketAddr>,
     pub http: SocketAddr,
-    log: Arc<Mutex<String>>,
 }
 
 /// The arguments of a server on free ports.
@@ -24,7 +25,8 @@ pub fn serve(database_url: &str, folder: &Path) -> Command {
         .args(["serve", "--database-url", database_url])
         .arg("--data-dir")
         .arg(folder)
-        .args(["--dicom-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--unknown-peers", "store"])
+        .args(["--dicom-listen", "127.0.0.1:0", "--unknown-peers", "store"])
+        .env("FILMROOM_HTTP_LISTEN", "127.0.0.1:0")
         .env("FILMROOM_LOG", "info");
     command
 }
@@ -40,39 +42,44 @@ impl Process {
             .spawn()
             .expect("filmroom starts");
         let mut lines = BufReader::new(child.stderr.take().expect("its log")).lines();
-        let log = Arc::new(Mutex::new(String::new()));
-        let note = |log: &Mutex<String>, line: &str| {
-            let mut log = log.lock().expect("nobody panics with this lock");
-            log.push_str(line);
-            log.push('\n');
-        };
+        let log = Arc::new(Mutex::new(Vec::new()));
         let ready = tokio::time::timeout(Duration::from_secs(60), async {
             while let Some(line) = lines.next_line().await.expect("its log") {
-                note(&log, &line);
                 if line.contains("is ready") {
                     return serde_json::from_str::<serde_json::Value>(&line).expect("a line of JSON");
                 }
+                log.lock().expect("a log").push(line);
             }
-            panic!("filmroom ended before it was ready: {}", log.lock().expect("its log"));
+            panic!("filmroom ended before it was ready: {log:?}");
         });
         let ready = ready.await.expect("it is ready within a minute");
-        let address = |name: &str| {
-            ready["fields"][name].as_str().and_then(|text| text.parse().ok()).expect("an address in its log")
-        };
-        let (dicom, http) = (address("dicom"), address("http"));
+        let address = |name: &str| ready["fields"][name].as_str().and_then(|text| text.parse().ok());
+        let dicom: SocketAddr = address("dicom").expect("an address in its log");
+        let http: SocketAddr = address("http").expect("an address in its log");
+        let dicom_tls = address("dicom_tls");
         // Its log must go on being read, or it would wait for us at some point.
-        let rest = log.clone();
+        let reading = log.clone();
         tokio::spawn(async move {
             while let Ok(Some(line)) = lines.next_line().await {
-                note(&rest, &line);
+                reading.lock().expect("a log").push(line);
             }
         });
-        Process { child, dicom, http, log }
+        Process { child, log, dicom, dicom_tls, http }
     }
 
     /// What it has said so far.
     pub fn log(&self) -> String {
-        self.log.lock().expect("nobody panics with this lock").clone()
+        self.log.lock().expect("a log").join("\n")
+    }
+
+    /// How many lines of its log hold these words.
+    pub fn count(&self, words: &str) -> usize {
+        self.log.lock().expect("a log").iter().filter(|line| line.contains(words)).count()
+    }
+
+    /// Whether its log holds these words.
+    pub fn said(&self, words: &str) -> bool {
+        self.count(words) > 0
     }
 
     /// The process ID.
