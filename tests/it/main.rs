@@ -28,6 +28,7 @@ mod tls_http;
 mod viewer_browser;
 mod web_access;
 mod web_browser;
+mod web_hostile;
 mod web_peer;
 mod web_picture;
 mod web_study;

@@ -83,7 +83,12 @@ impl Browser {
 
     /// Signs in by the page for it, as a person does.
     pub async fn sign_in(&self, pacs: &TestServer, name: &str) {
-        self.open(&pacs.address("/login")).await;
+        self.sign_in_at(&pacs.address(""), name).await;
+    }
+
+    /// As [`Browser::sign_in`], at this server.
+    pub async fn sign_in_at(&self, home: &str, name: &str) {
+        self.open(&format!("{home}/login")).await;
         self.click("#name").await;
         self.type_keys(name).await;
         self.click("#password").await;
