@@ -52,6 +52,8 @@ pub struct Grant {
     pub patient_name: String,
     /// (0010,0020)
     pub patient_id: String,
+    /// (0010,0021)
+    pub issuer_of_patient_id: String,
     /// (0020,000D), empty where it is all studies of the patient
     pub study_instance_uid: String,
     /// (0008,1030), likewise
@@ -84,6 +86,7 @@ macro_rules! select_grant {
                 COALESCE(study_grant.patient_key, study.patient_key) AS patient_key,
                 COALESCE(patient.patient_name, study.patient_name, '') AS patient_name,
                 COALESCE(patient.patient_id, study.patient_id, '') AS patient_id,
+                COALESCE(patient.issuer_of_patient_id, study.issuer_of_patient_id, '') AS issuer_of_patient_id,
                 COALESCE(CAST(study.study_instance_uid AS CHAR), '') AS study_instance_uid,
                 COALESCE(study.study_description, '') AS study_description,
                 CAST(study_grant.granted_by AS CHAR) AS granted_by,
@@ -111,14 +114,18 @@ pub async fn by_key(conn: &mut impl Queryable, group_key: u64) -> Result<Option<
     .await
 }
 
-/// Makes a group. Fails as a duplicate where the name is taken.
-pub async fn add(conn: &mut impl Queryable, name: &str, description: &str) -> Result<()> {
+/// Makes a group, and returns its number. Fails as a duplicate where the name is taken.
+pub async fn add(conn: &mut impl Queryable, name: &str, description: &str) -> Result<u64> {
     conn.exec_drop(
         "INSERT INTO user_group (name, description, created_at)
          VALUES (:name, :description, UTC_TIMESTAMP(6))",
         params! { "name" => name, "description" => description },
     )
-    .await
+    .await?;
+    let key: Option<u64> = conn
+        .exec_first("SELECT group_key FROM user_group WHERE name = :name", params! { "name" => name })
+        .await?;
+    Ok(key.unwrap_or(0))
 }
 
 /// Gives a group another name and description. Fails as a duplicate where the name is taken.

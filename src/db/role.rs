@@ -71,6 +71,11 @@ impl Role {
         }
     }
 
+    /// What the role may do whatever somebody sets: administrators administer.
+    pub fn kept_right(self) -> Option<Right> {
+        (self == Role::Administrator).then_some(Right::Administer)
+    }
+
     /// What the role may do until somebody changes it.
     pub fn usual_rights(self) -> Rights {
         use Right::{Download, Edit, QueryRemote, SeeAll, Send, Share, Upload, View};
@@ -270,10 +275,9 @@ pub async fn list(conn: &mut impl Queryable) -> Result<Vec<RoleRights>> {
     Ok(roles)
 }
 
-/// Gives a role these rights and no others. The administrator keeps the right to administer.
+/// Gives a role these rights, the one it keeps, and no others.
 pub async fn set(conn: &mut impl Queryable, role: Role, rights: Rights) -> Result<()> {
-    let kept = (role == Role::Administrator).then_some(Right::Administer);
-    let rights = rights.with(kept);
+    let rights = rights.with(role.kept_right());
     conn.exec_drop(
         "INSERT INTO role (role, sees_all, may_view, may_download, may_upload, may_edit, may_delete, may_send,
                            may_share, may_query_remote, may_administer, changed_at)

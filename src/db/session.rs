@@ -128,14 +128,15 @@ pub async fn end_all(conn: &mut impl Queryable, user_key: u64) -> Result<()> {
     conn.exec_drop("DELETE FROM session WHERE user_key = :user_key", params! { "user_key" => user_key }).await
 }
 
-/// Ends all sessions of the people of this role.
-pub async fn end_all_of_role(conn: &mut impl Queryable, role: super::role::Role) -> Result<()> {
+/// Ends all sessions of the people of this role, but not this one.
+pub async fn end_all_of_role(conn: &mut impl Queryable, role: super::role::Role, but_not: u64) -> Result<()> {
     conn.exec_drop(
         "DELETE session
            FROM session
            JOIN user ON user.user_key = session.user_key
-          WHERE user.role = :role",
-        params! { "role" => role.as_str() },
+          WHERE user.role = :role
+            AND session.session_key <> :but_not",
+        params! { "role" => role.as_str(), "but_not" => but_not },
     )
     .await
 }

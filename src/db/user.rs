@@ -150,7 +150,8 @@ pub async fn count(conn: &mut impl Queryable) -> Result<u64> {
     Ok(conn.query_first("SELECT COUNT(*) FROM user").await?.unwrap_or(0))
 }
 
-/// How many people may administer and sign in, this one apart.
+/// How many people may administer and sign in, this one apart. They stay so until the transaction ends: of two
+/// administrators who disable each other at once, one is told to try again.
 pub async fn other_administrators(conn: &mut impl Queryable, user_key: u64) -> Result<u64> {
     let count = conn.exec_first(
         "SELECT COUNT(*)
@@ -158,7 +159,8 @@ pub async fn other_administrators(conn: &mut impl Queryable, user_key: u64) -> R
            JOIN role ON role.role = user.role
           WHERE role.may_administer
             AND NOT user.is_disabled
-            AND user.user_key <> :user_key",
+            AND user.user_key <> :user_key
+            FOR UPDATE",
         params! { "user_key" => user_key },
     );
     Ok(count.await?.unwrap_or(0))

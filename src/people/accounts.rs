@@ -45,7 +45,7 @@ pub async fn add(conn: &mut impl Queryable, by: Actor, new: &NewUser) -> Result<
 }
 
 /// Gives a person another full name, role and names of a referring physician. Another role, or other names, end their
-/// sessions.
+/// sessions. Where nothing is different, nothing is done.
 pub async fn change(
     conn: &mut impl Queryable,
     by: Actor,
@@ -54,6 +54,10 @@ pub async fn change(
     role: Role,
     names: &ReferringNames,
 ) -> Result<(), Refused> {
+    let changes = changes(before, full_name, role, names);
+    if changes.is_empty() {
+        return Ok(());
+    }
     if role != before.role && !administers(conn, role).await? {
         keep_an_administrator(conn, before).await?;
     }
@@ -61,26 +65,36 @@ pub async fn change(
     if role != before.role || *names != before.referring_names {
         session::end_all(conn, before.user_key).await?;
     }
+    record(conn, by, format!("changed {}: {}", before.name, changes.join("; "))).await
+}
+
+/// What is different, from what to what.
+fn changes(before: &User, full_name: &str, role: Role, names: &ReferringNames) -> Vec<String> {
     let mut changes = Vec::new();
     if role != before.role {
         changes.push(format!("role {} to {role}", before.role));
     }
     if full_name != before.full_name {
-        changes.push("full name".to_owned());
+        changes.push(format!("full name \"{}\" to \"{full_name}\"", before.full_name));
     }
     if *names != before.referring_names {
-        changes.push("names as referring physician".to_owned());
+        let listed = |names: &ReferringNames| names.lines().replace('\n', ", ");
+        let (from, to) = (listed(&before.referring_names), listed(names));
+        changes.push(format!("names as referring physician \"{from}\" to \"{to}\""));
     }
-    record(conn, by, format!("changed {}: {}", before.name, changes.join(", "))).await
+    changes
 }
 
-/// Keeps a person from signing in, or lets them again.
+/// Keeps a person from signing in, or lets them again. Where that is so already, nothing is done.
 pub async fn set_disabled(
     conn: &mut impl Queryable,
     by: Actor,
     user: &User,
     is_disabled: bool,
 ) -> Result<(), Refused> {
+    if is_disabled == user.is_disabled {
+        return Ok(());
+    }
     if is_disabled {
         keep_an_administrator(conn, user).await?;
     }
@@ -102,8 +116,12 @@ pub async fn set_password(
     record(conn, by, format!("set a new password for {}", user.name)).await
 }
 
-/// Takes a person's second factor away, by an administrator, and ends their sessions.
+/// Takes a person's second factor away, by an administrator, and ends their sessions. Where there is none, nothing is
+/// done.
 pub async fn remove_second_factor(conn: &mut impl Queryable, by: Actor, user: &User) -> Result<(), Refused> {
+    if !user.has_totp {
+        return Ok(());
+    }
     user::set_totp(conn, user.user_key, None, 0, &[]).await?;
     session::end_all(conn, user.user_key).await?;
     record(conn, by, format!("removed the second factor of {}", user.name)).await

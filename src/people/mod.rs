@@ -5,6 +5,7 @@
 
 pub mod accounts;
 pub mod password;
+pub mod roles;
 pub mod second_factor;
 pub mod secret;
 pub mod set_up;

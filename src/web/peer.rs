@@ -105,7 +105,7 @@ struct RemovePage {
 
 /// `GET /admin`
 pub async fn home(caller: Caller) -> HttpResponse {
-    page::see_other(if caller.may(Right::Administer) { "/admin/peers" } else { "/admin/quarantine" })
+    page::see_other(if caller.may(Right::Administer) { "/admin/users" } else { "/admin/quarantine" })
 }
 
 /// `GET /admin/peers`

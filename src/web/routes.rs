@@ -12,8 +12,8 @@ use actix_web::{HttpResponse, Resource, guard, web};
 use super::access::Needs::{Anybody, Nothing, Person, Right as May};
 use super::access::{self, Needs};
 use super::{
-    assets, audit, error, events, health, hsts, instance, page, patient, peer, picture, quarantine, sign_in,
-    study, system, viewer,
+    assets, audit, error, events, grant, group, health, hsts, instance, page, patient, peer, picture,
+    quarantine, role, rules, sign_in, study, system, user, viewer,
 };
 use crate::db::role::Right::{Administer, Download, Edit, View};
 
@@ -57,6 +57,8 @@ routes! {
     GET  "/"                                           May(View)       => study::home;
     GET  "/studies"                                    May(View)       => study::list;
     GET  "/studies/{study}"                            May(View)       => study::show;
+    GET  "/studies/{study}/access"                     May(Administer) => grant::show;
+    POST "/studies/{study}/access"                     May(Administer) => grant::give;
     GET  "/studies/{study}/thumbnail.png"              May(View)       => picture::study_thumbnail;
     GET  "/studies/{study}/viewer"                     May(View)       => viewer::show;
     GET  "/studies/{study}/viewer/stack.json"          May(View)       => viewer::stack;
@@ -78,6 +80,25 @@ routes! {
     POST "/theme"                                      Anybody         => page::set_theme;
 
     GET  "/admin"                                      Person          => peer::home;
+    GET  "/admin/users"                                May(Administer) => user::list;
+    POST "/admin/users"                                May(Administer) => user::add;
+    GET  "/admin/users/{user_key}"                     May(Administer) => user::edit;
+    POST "/admin/users/{user_key}"                     May(Administer) => user::change;
+    POST "/admin/users/{user_key}/password"            May(Administer) => user::set_password;
+    POST "/admin/users/{user_key}/disable"             May(Administer) => user::disable;
+    POST "/admin/users/{user_key}/enable"              May(Administer) => user::enable;
+    POST "/admin/users/{user_key}/remove-second-factor" May(Administer) => user::remove_second_factor;
+    GET  "/admin/groups"                               May(Administer) => group::list;
+    POST "/admin/groups"                               May(Administer) => group::add;
+    GET  "/admin/groups/{group_key}"                   May(Administer) => group::edit;
+    POST "/admin/groups/{group_key}"                   May(Administer) => group::change;
+    GET  "/admin/groups/{group_key}/remove"            May(Administer) => group::ask_to_remove;
+    POST "/admin/groups/{group_key}/remove"            May(Administer) => group::remove;
+    POST "/admin/grants/{grant_key}/take-back"         May(Administer) => grant::take_back;
+    GET  "/admin/roles"                                May(Administer) => role::show;
+    POST "/admin/roles"                                May(Administer) => role::change;
+    GET  "/admin/sign-in"                              May(Administer) => rules::show;
+    POST "/admin/sign-in"                              May(Administer) => rules::change;
     GET  "/admin/peers"                                May(Administer) => peer::list;
     POST "/admin/peers"                                May(Administer) => peer::add;
     GET  "/admin/peers/{peer_key}"                     May(Administer) => peer::edit;

@@ -28,10 +28,13 @@ mod tls_http;
 mod viewer_browser;
 mod web_access;
 mod web_browser;
+mod web_group;
 mod web_hostile;
 mod web_peer;
 mod web_picture;
+mod web_role;
 mod web_study;
+mod web_user;
 mod web_viewer;
 
 #[path = "../../benches/peers/rows.rs"]

@@ -1,6 +1,8 @@
 //! Who may ask for what: every address with every kind of caller, and forms that are not from our own pages.
 //!
 //! The table holds what is expected; an address that is not in it fails.
+//!
+//! Longer than 500 lines because every address has its line in the table.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +26,8 @@ use crate::web_study::{all, texts};
 const CALLERS: [&str; 9] =
     ["nobody", "visitor", "other", "referrer", "technologist", "reader", "administrator", "token", "basic"];
 
-/// Method and path as in the table of routes, and the status for each of [`CALLERS`].
+/// Method and path as in the table of routes, and the status for each of [`CALLERS`]. The last two take every right from
+/// every role, and passwords from programs.
 const TABLE: &str = "
     GET  /                                                  401 303 303 303 303 303 303 303 303
     GET  /studies                                           401 200 200 200 200 200 200 200 200
@@ -38,6 +41,8 @@ const TABLE: &str = "
     GET  /instances/{instance}                              401 200 404 200 200 200 200 200 200
     GET  /instances/{instance}/frames/{frame}.png           401 200 404 200 200 200 200 200 200
     GET  /instances/{instance}/frames/{frame}/caption.json  401 200 404 200 200 200 200 200 200
+    GET  /studies/{study}/access                             401 403 403 403 403 403 200 403 403
+    POST /studies/{study}/access                             401 403 403 403 403 403 200 403 403
     GET  /studies/{study}/audit                             401 403 403 403 403 403 200 403 403
     GET  /patients/{patient_key}                            401 200 404 200 200 200 200 200 200
     GET  /events                                            401 200 200 200 200 200 200 200 200
@@ -50,6 +55,23 @@ const TABLE: &str = "
     POST /theme                                             400 400 400 400 400 400 400 403 403
 
     GET  /admin                                             401 403 303 303 303 303 303 403 403
+    GET  /admin/users                                        401 403 403 403 403 403 200 403 403
+    POST /admin/users                                        401 403 403 403 403 403 200 403 403
+    GET  /admin/users/{user_key}                             401 403 403 403 403 403 404 403 403
+    POST /admin/users/{user_key}                             401 403 403 403 403 403 404 403 403
+    POST /admin/users/{user_key}/password                    401 403 403 403 403 403 404 403 403
+    POST /admin/users/{user_key}/disable                     401 403 403 403 403 403 404 403 403
+    POST /admin/users/{user_key}/enable                      401 403 403 403 403 403 404 403 403
+    POST /admin/users/{user_key}/remove-second-factor        401 403 403 403 403 403 404 403 403
+    GET  /admin/groups                                       401 403 403 403 403 403 200 403 403
+    POST /admin/groups                                       401 403 403 403 403 403 200 403 403
+    GET  /admin/groups/{group_key}                           401 403 403 403 403 403 404 403 403
+    POST /admin/groups/{group_key}                           401 403 403 403 403 403 404 403 403
+    GET  /admin/groups/{group_key}/remove                    401 403 403 403 403 403 404 403 403
+    POST /admin/groups/{group_key}/remove                    401 403 403 403 403 403 404 403 403
+    POST /admin/grants/{grant_key}/take-back                 401 403 403 403 403 403 303 403 403
+    GET  /admin/roles                                        401 403 403 403 403 403 200 403 403
+    GET  /admin/sign-in                                      401 403 403 403 403 403 200 403 403
     GET  /admin/peers                                       401 403 403 403 403 403 200 403 403
     POST /admin/peers                                       401 403 403 403 403 403 200 403 403
     GET  /admin/peers/{peer_key}                            401 403 403 403 403 403 404 403 403
@@ -73,6 +95,9 @@ const TABLE: &str = "
     GET  /healthz                                           200 200 200 200 200 200 200 200 200
     GET  /readyz                                            200 200 200 200 200 200 200 200 200
     GET  /static/{name:.+}                                  200 200 200 200 200 200 200 200 200
+
+    POST /admin/roles                                        401 403 403 403 403 403 303 403 403
+    POST /admin/sign-in                                      401 403 403 403 403 403 303 403 401
 ";
 
 /// A line of the table.
@@ -103,6 +128,9 @@ fn concrete(pattern: &str) -> String {
         ("{frame}", "1"),
         ("{patient_key}", "1"),
         ("{peer_key}", "999"),
+        ("{user_key}", "999"),
+        ("{group_key}", "999"),
+        ("{grant_key}", "999"),
         ("{quarantine_key}", "1"),
         ("{key}", "1"),
         ("{name:.+}", "app.css"),

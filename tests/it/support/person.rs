@@ -186,4 +186,9 @@ impl TestServer {
         let browser = Person::with_cookie(self, "form", &form);
         browser.post_with(&token, "/login", &[("name", name), ("password", password), ("code", code)]).await
     }
+
+    /// Number of rows of the audit trail with this action.
+    pub async fn audited(&self, action: &str) -> u64 {
+        self.count(&format!("audit WHERE action = '{action}'")).await
+    }
 }
