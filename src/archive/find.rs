@@ -128,6 +128,17 @@ impl Archive {
         Ok((Matches::Exactly(total), studies))
     }
 
+    /// The study with this UID, if it is visible.
+    pub async fn study(
+        &self,
+        uid: &StudyInstanceUid,
+        visibility: &Visibility,
+    ) -> Result<Option<Study>, Error> {
+        let (uid, visibility) = (uid.clone(), visibility.clone());
+        self.with_connection(async move |mut conn| Ok(study::by_uid(&mut conn, &uid, &visibility).await?))
+            .await
+    }
+
     /// The study with this UID and all that its page shows, if it is visible.
     pub async fn study_details(
         &self,
