@@ -1,6 +1,7 @@
 //! Pages, pictures and, later, DICOMweb over HTTP. `routes` is the table of contents.
 
 pub mod access;
+pub mod account;
 pub mod assets;
 pub mod error;
 pub mod events;
@@ -11,8 +12,10 @@ pub mod page;
 pub mod patient;
 pub mod peer;
 pub mod picture;
+pub mod qr;
 pub mod quarantine;
 pub mod routes;
+pub mod share;
 pub mod sign_in;
 pub mod study;
 pub mod system;

@@ -2,7 +2,6 @@
 
 use actix_web::{HttpResponse, web};
 use askama::Template;
-use chrono::{NaiveDateTime, Utc};
 use serde::Deserialize;
 
 use super::App;
@@ -322,7 +321,7 @@ fn row(peer: &Peer) -> Row {
         port: peer.port.map(|port| port.to_string()).unwrap_or_default(),
         may_store: peer.may_store,
         description: peer.description.clone(),
-        seen: peer.last_seen_at.map_or_else(|| "never".to_owned(), ago),
+        seen: peer.last_seen_at.map_or_else(|| "never".to_owned(), page::ago),
     }
 }
 
@@ -333,12 +332,8 @@ fn caller_row(caller: &UnknownCaller) -> CallerRow {
         called: caller.called_ae_title.clone(),
         asked_for: caller.asked_for.clone(),
         calls: text::counted(caller.calls.into(), "call", "calls"),
-        seen: ago(caller.last_seen_at),
+        seen: page::ago(caller.last_seen_at),
     }
-}
-
-fn ago(at: NaiveDateTime) -> String {
-    format!("{} ago", text::duration((Utc::now().naive_utc() - at).num_seconds()))
 }
 
 fn taken(details: &PeerDetails) -> Mistakes {
