@@ -22,9 +22,11 @@ mod start_up;
 mod tidy;
 mod viewer_browser;
 mod web_access;
+mod web_account;
 mod web_browser;
 mod web_peer;
 mod web_picture;
+mod web_share;
 mod web_study;
 mod web_viewer;
 
