@@ -131,10 +131,10 @@ impl Archive {
     /// The study with this UID, if it is visible.
     pub async fn study(
         &self,
-        uid: StudyInstanceUid,
+        uid: &StudyInstanceUid,
         visibility: &Visibility,
     ) -> Result<Option<Study>, Error> {
-        let visibility = visibility.clone();
+        let (uid, visibility) = (uid.clone(), visibility.clone());
         self.with_connection(async move |mut conn| Ok(study::by_uid(&mut conn, &uid, &visibility).await?))
             .await
     }
@@ -212,17 +212,6 @@ impl Archive {
             Ok(quarantine::list(&mut conn, &visibility, QUARANTINED).await?)
         })
         .await
-    }
-
-    /// The study with this UID, if it is visible.
-    pub async fn visible_study(
-        &self,
-        uid: &StudyInstanceUid,
-        visibility: &Visibility,
-    ) -> Result<Option<Study>, Error> {
-        let (uid, visibility) = (uid.clone(), visibility.clone());
-        self.with_connection(async move |mut conn| Ok(study::by_uid(&mut conn, &uid, &visibility).await?))
-            .await
     }
 
     /// Of these Study Instance UIDs, those of visible studies.

@@ -123,6 +123,16 @@ pub async fn end(conn: &mut impl Queryable, session_key: u64, user_key: u64) -> 
     Ok(ended.await?.affected_rows() > 0)
 }
 
+/// Ends the sessions of this person but this one, and tells how many those were.
+pub async fn end_others(conn: &mut impl Queryable, session_key: u64, user_key: u64) -> Result<u64> {
+    let ended = conn.exec_iter(
+        "DELETE FROM session
+          WHERE user_key = :user_key AND session_key <> :session_key",
+        params! { "session_key" => session_key, "user_key" => user_key },
+    );
+    Ok(ended.await?.affected_rows())
+}
+
 /// Ends all sessions of this person.
 pub async fn end_all(conn: &mut impl Queryable, user_key: u64) -> Result<()> {
     conn.exec_drop("DELETE FROM session WHERE user_key = :user_key", params! { "user_key" => user_key }).await

@@ -4,6 +4,8 @@ use chrono::NaiveDateTime;
 use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{Result, params};
 
+use super::visibility::Visibility;
+
 /// A share link.
 #[derive(Debug, Clone, PartialEq, FromRow)]
 pub struct Share {
@@ -33,6 +35,8 @@ pub struct Share {
     pub revoked_at: Option<NaiveDateTime>,
     /// Neither expired nor revoked.
     pub is_open: bool,
+    /// Whoever asked may see the study.
+    pub is_visible: bool,
     /// How often it was opened.
     pub opened: u32,
     /// UTC
@@ -70,37 +74,45 @@ pub struct Visit {
     pub study_instance_uid: String,
     /// Files may be taken away, too.
     pub may_download: bool,
+    /// UTC, when the link ends
+    pub expires_at: NaiveDateTime,
     /// Whether it is a minute since the last use was noted.
     pub is_to_be_noted: bool,
 }
 
+/// A share with its study and its maker. `$visible` is a condition on `study`.
 macro_rules! select {
-    () => {
-        "SELECT share.share_key,
-                share.study_key,
-                study.study_instance_uid,
-                study.patient_name,
-                study.study_description,
-                CAST(user.name AS CHAR) AS made_by,
-                share.note,
-                share.password_hash,
-                share.may_download,
-                share.created_at,
-                share.expires_at,
-                share.revoked_at,
-                share.revoked_at IS NULL AND share.expires_at > UTC_TIMESTAMP(6) AS is_open,
-                share.opened,
-                share.last_opened_at
-           FROM share
-           JOIN study ON study.study_key = share.study_key
-           JOIN user ON user.user_key = share.user_key
-         "
+    ($visible:literal) => {
+        concat!(
+            "SELECT share.share_key,
+                    share.study_key,
+                    study.study_instance_uid,
+                    study.patient_name,
+                    study.study_description,
+                    CAST(user.name AS CHAR) AS made_by,
+                    share.note,
+                    share.password_hash,
+                    share.may_download,
+                    share.created_at,
+                    share.expires_at,
+                    share.revoked_at,
+                    share.revoked_at IS NULL AND share.expires_at > UTC_TIMESTAMP(6) AS is_open,
+                    ",
+            $visible,
+            " AS is_visible,
+                    share.opened,
+                    share.last_opened_at
+               FROM share
+               JOIN study ON study.study_key = share.study_key
+               JOIN user ON user.user_key = share.user_key
+             "
+        )
     };
 }
 
-/// Makes a link.
-pub async fn add(conn: &mut impl Queryable, share: &NewShare<'_>) -> Result<()> {
-    conn.exec_drop(
+/// Makes a link, and returns its number.
+pub async fn add(conn: &mut impl Queryable, share: &NewShare<'_>) -> Result<u64> {
+    let made = conn.exec_iter(
         "INSERT INTO share (link_hash, study_key, user_key, password_hash, may_download, note, created_at, expires_at)
          VALUES (:link_hash, :study_key, :user_key, :password_hash, :may_download, :note, UTC_TIMESTAMP(6),
                  UTC_TIMESTAMP(6) + INTERVAL :days DAY)",
@@ -113,14 +125,14 @@ pub async fn add(conn: &mut impl Queryable, share: &NewShare<'_>) -> Result<()> 
             "note" => share.note,
             "days" => share.days,
         },
-    )
-    .await
+    );
+    Ok(made.await?.last_insert_id().unwrap_or(0))
 }
 
 /// The link with this hash, good or not.
 pub async fn by_link(conn: &mut impl Queryable, hash: &[u8; 32]) -> Result<Option<Share>> {
     conn.exec_first(
-        concat!(select!(), "WHERE share.link_hash = :hash"),
+        concat!(select!("TRUE"), "WHERE share.link_hash = :hash"),
         params! { "hash" => hash.as_slice() },
     )
     .await
@@ -129,7 +141,7 @@ pub async fn by_link(conn: &mut impl Queryable, hash: &[u8; 32]) -> Result<Optio
 /// The link with this number.
 pub async fn by_key(conn: &mut impl Queryable, share_key: u64) -> Result<Option<Share>> {
     conn.exec_first(
-        concat!(select!(), "WHERE share.share_key = :share_key"),
+        concat!(select!("TRUE"), "WHERE share.share_key = :share_key"),
         params! { "share_key" => share_key },
     )
     .await
@@ -138,26 +150,37 @@ pub async fn by_key(conn: &mut impl Queryable, share_key: u64) -> Result<Option<
 /// The links to a study, the newest first.
 pub async fn of_study(conn: &mut impl Queryable, study_key: u64) -> Result<Vec<Share>> {
     conn.exec(
-        concat!(select!(), "WHERE share.study_key = :study_key ORDER BY share.share_key DESC LIMIT 200"),
+        concat!(
+            select!("TRUE"),
+            "WHERE share.study_key = :study_key ORDER BY share.share_key DESC LIMIT 200"
+        ),
         params! { "study_key" => study_key },
     )
     .await
 }
 
-/// The links that are still good, the newest first: all, or those that this person made.
-pub async fn open(conn: &mut impl Queryable, made_by: Option<u64>) -> Result<Vec<Share>> {
-    conn.exec(
+/// The links that are still good, the newest first: all, or those that this person made. Which of their studies are
+/// visible, they tell.
+pub async fn open(
+    conn: &mut impl Queryable,
+    made_by: Option<u64>,
+    visibility: &Visibility,
+) -> Result<Vec<Share>> {
+    let visible = visibility.of_one();
+    let sql = format!(
         concat!(
-            select!(),
+            select!("{}"),
             "WHERE share.revoked_at IS NULL
                AND share.expires_at > UTC_TIMESTAMP(6)
-               AND (:made_by IS NULL OR share.user_key = :made_by)
+               AND (? IS NULL OR share.user_key = ?)
              ORDER BY share.share_key DESC
              LIMIT 500"
         ),
-        params! { "made_by" => made_by },
-    )
-    .await
+        visible.sql
+    );
+    let mut params = visible.params;
+    params.extend([made_by.into(), made_by.into()]);
+    conn.exec(sql, params).await
 }
 
 /// Takes a link back, and ends the visits of those who came by it. False where that was done before.
@@ -206,6 +229,7 @@ pub async fn visit_by_hash(conn: &mut impl Queryable, hash: &[u8; 32]) -> Result
                 share.study_key,
                 study.study_instance_uid,
                 share.may_download,
+                share.expires_at,
                 visit.last_used_at < UTC_TIMESTAMP(6) - INTERVAL 1 MINUTE AS is_to_be_noted
            FROM visit
            JOIN share ON share.share_key = visit.share_key

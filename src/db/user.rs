@@ -280,6 +280,18 @@ pub async fn signed_in(conn: &mut impl Queryable, user_key: u64) -> Result<()> {
     .await
 }
 
+/// Whether a second factor is set up. Within a transaction nobody else changes that until it ends.
+pub async fn has_totp(conn: &mut impl Queryable, user_key: u64) -> Result<bool> {
+    let found = conn.exec_first(
+        "SELECT totp_secret IS NOT NULL
+           FROM user
+          WHERE user_key = :user_key
+            FOR UPDATE",
+        params! { "user_key" => user_key },
+    );
+    Ok(found.await?.unwrap_or(false))
+}
+
 /// Sets a second factor up, with the step of the code that proved it and codes to recover by; or takes it away, where
 /// there is no secret.
 pub async fn set_totp(

@@ -4,6 +4,7 @@
 //! Passwords are hashed with Argon2id; of sessions, tokens and links only SHA-256 is kept, because those are random.
 
 pub mod accounts;
+pub mod own;
 pub mod password;
 pub mod roles;
 pub mod second_factor;

@@ -6,6 +6,8 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 
+use mysql_async::prelude::Queryable;
+
 use super::throttle::Attempt;
 use super::{Error, People, second_factor, secret};
 use crate::db::audit::{self, Action, Actor, ActorKind, Entry};
@@ -113,15 +115,13 @@ impl People {
         user_agent: &str,
         entry: Entry,
     ) -> Result<String, Error> {
-        let secret = secret::Secret::random()?;
         let mut conn = db::acquire(&self.pool).await?;
         let mut change = conn.start_transaction(Default::default()).await?;
-        let address = address.to_string();
-        session::begin(&mut change, &secret.hash(), user.user_key, &address, user_agent).await?;
+        let session = begin_session(&mut change, user.user_key, address, user_agent).await?;
         user::signed_in(&mut change, user.user_key).await?;
         audit::append(&mut change, &[entry]).await?;
         change.commit().await?;
-        Ok(secret.text().to_owned())
+        Ok(session)
     }
 
     /// The session of this cookie, while it lasts, which is longer where it is used by somebody.
@@ -208,6 +208,30 @@ impl People {
         Ok(self.passwords.verify(password.to_owned(), hash).await?)
     }
 
+    /// Lets somebody who is signed in go on with their account after they typed their password once more. Wrong ones
+    /// are counted for their browser, and each leaves this entry, as refused.
+    pub async fn confirm(
+        &self,
+        user: &User,
+        password: &str,
+        address: IpAddr,
+        browser: [u8; 32],
+        entry: Entry,
+    ) -> Result<(), Refusal> {
+        let attempt =
+            Attempt { name: user.name.to_string(), address, browser: Some(browser), is_known: true };
+        if let Some(wait) = self.throttle.wait(&attempt, Instant::now()) {
+            return Err(Refusal::Wait(wait));
+        }
+        if self.is_password(user, password).await? {
+            self.throttle.succeeded(&attempt);
+            return Ok(());
+        }
+        self.throttle.failed(&attempt, false, Instant::now());
+        self.trail.record(entry.refused()).await?;
+        Err(Refusal::Wrong)
+    }
+
     /// How long somebody at this address has to wait before the password of a link can be tried again.
     pub fn wait_for_link(&self, attempt: &Attempt) -> Option<Duration> {
         self.throttle.wait(attempt, Instant::now())
@@ -278,9 +302,26 @@ impl People {
     }
 }
 
+/// Begins a session within a change, and returns what its cookie holds.
+pub(super) async fn begin_session(
+    conn: &mut impl Queryable,
+    user_key: u64,
+    address: IpAddr,
+    user_agent: &str,
+) -> Result<String, Error> {
+    let secret = secret::Secret::random()?;
+    session::begin(conn, &secret.hash(), user_key, &address.to_string(), user_agent).await?;
+    Ok(secret.text().to_owned())
+}
+
 /// A person as the one who does something.
 pub fn person(user: &User, address: IpAddr) -> Actor {
     Actor { kind: ActorKind::User, name: user.name.to_string(), address: address.to_string() }
+}
+
+/// Whoever came by a share link as the one who does something.
+pub fn visitor(share_key: u64, address: IpAddr) -> Actor {
+    Actor { kind: ActorKind::Visitor, name: format!("share {share_key}"), address: address.to_string() }
 }
 
 /// Seconds since 1970, UTC.
@@ -289,7 +330,7 @@ pub fn seconds() -> u64 {
 }
 
 /// What a browser remembers of somebody who has signed in: worthless once the password is another.
-fn device_of(password_hash: &str) -> std::io::Result<String> {
+pub(super) fn device_of(password_hash: &str) -> std::io::Result<String> {
     let salt = hex::encode(secret::random::<16>()?);
     let mark = secret::mark(password_hash.as_bytes(), &[b"device", salt.as_bytes()]);
     Ok(format!("{salt}.{}", hex::encode(mark)))

@@ -20,7 +20,7 @@ use actix_web::{HttpMessage, HttpRequest};
 use base64::Engine;
 
 pub use self::caller::{Caller, Who, caller_of};
-pub use self::cookie::{CLEAR_SITE_DATA, DEVICE, FORM, SESSION, VISIT, cookie_of, with_cookie};
+pub use self::cookie::{CLEAR_SITE_DATA, DEVICE, FORM, SESSION, VISIT, cookie_of, form_token, with_cookie};
 pub use self::form::{Fields, Posted};
 use super::App;
 use super::error::Error;

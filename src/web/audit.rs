@@ -122,8 +122,7 @@ pub async fn of_study(
     app: Data<App>,
 ) -> Result<HttpResponse, Error> {
     let uid: StudyInstanceUid = study.parse().map_err(|_| Error::NotFound)?;
-    let visible = app.archive.visible_study(&uid, &caller.visibility).await?;
-    visible.ok_or(Error::NotFound)?;
+    app.archive.study(&uid, &caller.visibility).await?.ok_or(Error::NotFound)?;
     let sought = Sought { study_instance_uid: uid.to_string(), ..Sought::default() };
     let mut conn = db::acquire(&app.pool).await?;
     let found = audit::find(&mut conn, &sought, ROWS_OF_FILE + 1).await?;

@@ -194,7 +194,9 @@ fn elsewhere(err: &Error, request: &HttpRequest) -> Option<HttpResponse> {
 fn logged(err: &Error, request: &HttpRequest) -> Option<String> {
     let (Error::Unavailable(cause) | Error::Internal(cause)) = err else { return None };
     let id = new_id();
-    tracing::error!(%id, path = request.path(), cause = chain(cause.as_ref()), "a page could not be made");
+    // What follows /share/ in an address opens a study.
+    let path = if request.path().starts_with("/share/") { "/share/…" } else { request.path() };
+    tracing::error!(%id, path, cause = chain(cause.as_ref()), "a page could not be made");
     Some(id)
 }
 

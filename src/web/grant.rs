@@ -273,7 +273,7 @@ fn taken(caller: &Caller, grant: &Grant) -> Entry {
 
 async fn found(app: &App, caller: &Caller, uid: &str) -> Result<Study, Error> {
     let uid: StudyInstanceUid = uid.parse().map_err(|_| Error::NotFound)?;
-    app.archive.study(uid, &caller.visibility).await?.ok_or(Error::NotFound)
+    app.archive.study(&uid, &caller.visibility).await?.ok_or(Error::NotFound)
 }
 
 fn in_words(to: Grantee, name: &str) -> String {

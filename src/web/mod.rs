@@ -1,6 +1,7 @@
 //! Pages, pictures and, later, DICOMweb over HTTP. `routes` is the table of contents.
 
 pub mod access;
+pub mod account;
 pub mod assets;
 pub mod audit;
 pub mod error;
@@ -15,10 +16,12 @@ pub mod page;
 pub mod patient;
 pub mod peer;
 pub mod picture;
+pub mod qr;
 pub mod quarantine;
 pub mod role;
 pub mod routes;
 pub mod rules;
+pub mod share;
 pub mod sign_in;
 pub mod slow;
 pub mod study;

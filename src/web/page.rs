@@ -7,11 +7,13 @@ use actix_web::dev::Payload;
 use actix_web::http::{StatusCode, header};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
 use askama::Template;
+use chrono::{NaiveDateTime, Utc};
 use serde::Deserialize;
 
 use super::App;
-use super::access::{Caller, Posted, caller_of};
+use super::access::{Caller, Posted, Who, caller_of, form_token};
 use super::error::Error;
+use super::text;
 use crate::db::role::Right;
 
 /// The cookie that remembers the theme.
@@ -40,6 +42,10 @@ pub struct Layout {
     pub edits: bool,
     /// May look at studies.
     pub views: bool,
+    /// May take files away.
+    pub downloads: bool,
+    /// Came by a share link: until when that is good, UTC.
+    pub shared_until: Option<String>,
 }
 
 /// Who is signed in, for the corner of the page.
@@ -119,12 +125,32 @@ impl Layout {
             administers,
             edits: may(Right::Edit),
             views: may(Right::View),
+            downloads: may(Right::Download),
+            shared_until: caller.as_ref().and_then(shared_until),
         }
+    }
+
+    /// Whether it is somebody who may make share links.
+    pub fn shares(&self) -> bool {
+        self.person.as_ref().is_some_and(|person| person.shares)
+    }
+
+    /// The same frame for a page on which a new session begins: its forms are bound to that.
+    pub fn in_session(mut self, session: &str) -> Layout {
+        self.token = form_token(session);
+        self
     }
 
     /// Whether this page's address is `path` or below it.
     pub fn is_under(&self, path: &str) -> bool {
         self.here.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
+    }
+}
+
+fn shared_until(caller: &Caller) -> Option<String> {
+    match &caller.who {
+        Who::Visitor(visit) => Some(text::date_time(visit.expires_at)),
+        Who::Nobody | Who::Person { .. } | Who::Program { .. } => None,
     }
 }
 
@@ -164,6 +190,11 @@ pub fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
     format!("{first}{}.", letters.as_str())
+}
+
+/// `3 hours ago`. `at` is UTC.
+pub fn ago(at: NaiveDateTime) -> String {
+    format!("{} ago", text::duration((Utc::now().naive_utc() - at).num_seconds()))
 }
 
 /// Whether the request is a browser's for a page, not an image's, a script's or a program's.

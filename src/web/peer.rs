@@ -2,7 +2,6 @@
 
 use actix_web::{HttpResponse, web};
 use askama::Template;
-use chrono::{NaiveDateTime, Utc};
 use serde::Deserialize;
 
 use super::App;
@@ -350,7 +349,7 @@ fn row(peer: &Peer) -> Row {
             Encryption::Certificate => "TLS, its certificate",
         },
         description: peer.description.clone(),
-        seen: peer.last_seen_at.map_or_else(|| "never".to_owned(), ago),
+        seen: peer.last_seen_at.map_or_else(|| "never".to_owned(), page::ago),
     }
 }
 
@@ -361,12 +360,8 @@ fn caller_row(caller: &UnknownCaller) -> CallerRow {
         called: caller.called_ae_title.clone(),
         asked_for: caller.asked_for.clone(),
         calls: text::counted(caller.calls.into(), "call", "calls"),
-        seen: ago(caller.last_seen_at),
+        seen: page::ago(caller.last_seen_at),
     }
-}
-
-fn ago(at: NaiveDateTime) -> String {
-    format!("{} ago", text::duration((Utc::now().naive_utc() - at).num_seconds()))
 }
 
 fn taken(details: &PeerDetails) -> Mistakes {

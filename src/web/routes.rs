@@ -12,10 +12,10 @@ use actix_web::{HttpResponse, Resource, guard, web};
 use super::access::Needs::{Anybody, Nothing, Person, Right as May};
 use super::access::{self, Needs};
 use super::{
-    assets, audit, error, events, grant, group, health, hsts, instance, page, patient, peer, picture,
-    quarantine, role, rules, sign_in, study, system, user, viewer,
+    account, assets, audit, error, events, grant, group, health, hsts, instance, page, patient, peer,
+    picture, quarantine, role, rules, share, sign_in, study, system, user, viewer,
 };
-use crate::db::role::Right::{Administer, Download, Edit, View};
+use crate::db::role::Right::{Administer, Download, Edit, Share, View};
 
 /// What a page may load: our own files and nothing else, so that a hostile name in a data set stays text.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
@@ -78,6 +78,24 @@ routes! {
     GET  "/setup"                                      Anybody         => sign_in::show_set_up;
     POST "/setup"                                      Anybody         => sign_in::set_up;
     POST "/theme"                                      Anybody         => page::set_theme;
+
+    GET  "/account"                                    Person          => account::show;
+    POST "/account/password"                           Person          => account::set_password;
+    GET  "/account/second-factor"                      Person          => account::second_factor::show;
+    POST "/account/second-factor"                      Person          => account::second_factor::set_up;
+    POST "/account/second-factor/remove"               Person          => account::second_factor::remove;
+    POST "/account/recovery-codes"                     Person          => account::second_factor::renew_codes;
+    POST "/account/sessions/end-others"                Person          => account::session::end_others;
+    POST "/account/sessions/{session_key}/end"         Person          => account::session::end;
+    POST "/account/tokens"                             Person          => account::token::add;
+    POST "/account/tokens/{token_key}/remove"          Person          => account::token::remove;
+
+    GET  "/studies/{study}/shares"                     May(Share)      => share::list;
+    POST "/studies/{study}/shares"                     May(Share)      => share::add;
+    GET  "/shares"                                     May(Share)      => share::mine;
+    POST "/shares/{share_key}/revoke"                  May(Share)      => share::revoke;
+    GET  "/share/{link}"                               Anybody         => share::visit::ask;
+    POST "/share/{link}"                               Anybody         => share::visit::open;
 
     GET  "/admin"                                      Person          => peer::home;
     GET  "/admin/users"                                May(Administer) => user::list;

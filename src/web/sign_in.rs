@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use actix_web::cookie::{self, Cookie};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::web::{Data, Query};
@@ -109,9 +110,14 @@ pub async fn sign_in(
     };
     end_session_before(&app, &caller).await?;
     let answer = with_cookie(page::see_other(&next), &caller.cookie(SESSION, signed_in.session))?;
-    let mut remembered = caller.cookie(DEVICE, signed_in.device);
-    remembered.set_max_age(actix_web::cookie::time::Duration::days(DEVICE_DAYS));
-    with_cookie(answer, &remembered)
+    with_cookie(answer, &remembered(&caller, signed_in.device))
+}
+
+/// The cookie by which a browser remembers who has signed in with it.
+pub(super) fn remembered(caller: &Caller, device: String) -> Cookie<'static> {
+    let mut cookie = caller.cookie(DEVICE, device);
+    cookie.set_max_age(cookie::time::Duration::days(DEVICE_DAYS));
+    cookie
 }
 
 /// Somebody who signs in again leaves the session they were in.
@@ -123,7 +129,8 @@ async fn end_session_before(app: &App, caller: &Caller) -> Result<(), Error> {
     Ok(())
 }
 
-fn user_agent(request: &HttpRequest) -> &str {
+/// As the browser calls itself.
+pub(super) fn user_agent(request: &HttpRequest) -> &str {
     request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 

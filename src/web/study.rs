@@ -320,6 +320,8 @@ struct StudyPage {
     modalities: Vec<String>,
     counts: String,
     size: String,
+    /// Something is to be said of it to those who work here.
+    has_flags: bool,
     filed_under: Option<Named>,
     also_under: Vec<Named>,
     demographics_differ: bool,
@@ -352,7 +354,8 @@ fn study_page(layout: Layout, details: StudyDetails) -> StudyPage {
     let uid = study.study_instance_uid.to_string();
     let mut patients = patients.iter().map(named);
     let filed_under = patients.next();
-    let also_under = patients.collect();
+    let also_under: Vec<Named> = patients.collect();
+    let is_flagged = !also_under.is_empty() || study.demographics_differ || !quarantined.is_empty();
     let (others, more_others) = split_others(&study, &others);
     StudyPage {
         person: Person::of(&study.patient_name),
@@ -375,6 +378,8 @@ fn study_page(layout: Layout, details: StudyDetails) -> StudyPage {
         study_id: study.study_id,
         institution: study.institution_name,
         demographics_differ: study.demographics_differ,
+        // They name other patients, and lead where nobody gets by a share link.
+        has_flags: is_flagged && layout.shared_until.is_none(),
         layout,
         uid,
         filed_under,

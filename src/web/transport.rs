@@ -68,6 +68,11 @@ impl Transport {
 }
 
 impl Client {
+    /// The beginning of every address of ours, as the browser shows it.
+    pub fn site(&self) -> String {
+        format!("{}://{}", self.scheme, self.host)
+    }
+
     /// Whether cookies come back when they are marked as secure: over HTTPS, and to the machine itself, which browsers
     /// trust as much.
     pub fn keeps_secure_cookies(&self) -> bool {

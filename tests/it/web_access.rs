@@ -54,6 +54,24 @@ const TABLE: &str = "
     POST /setup                                             403 403 403 403 403 403 403 403 403
     POST /theme                                             400 400 400 400 400 400 400 403 403
 
+    GET  /account                                           401 403 200 200 200 200 200 403 403
+    POST /account/password                                  401 403 200 200 200 200 200 403 403
+    GET  /account/second-factor                             401 403 200 200 200 200 200 403 403
+    POST /account/second-factor                             401 403 400 400 400 400 400 403 403
+    POST /account/second-factor/remove                      401 403 303 303 303 303 303 403 403
+    POST /account/recovery-codes                            401 403 303 303 303 303 303 403 403
+    POST /account/sessions/end-others                       401 403 303 303 303 303 303 403 403
+    POST /account/sessions/{session_key}/end                401 403 404 404 404 404 404 403 403
+    POST /account/tokens                                    401 403 400 400 400 400 400 403 403
+    POST /account/tokens/{token_key}/remove                 401 403 404 404 404 404 404 403 403
+
+    GET  /studies/{study}/shares                            401 403 403 403 403 200 200 403 403
+    POST /studies/{study}/shares                            401 403 403 403 403 400 400 403 403
+    GET  /shares                                            401 403 403 403 403 200 200 403 403
+    POST /shares/{share_key}/revoke                         401 403 403 403 403 404 404 403 403
+    GET  /share/{link}                                      404 404 404 404 404 404 404 404 404
+    POST /share/{link}                                      404 404 404 404 404 404 404 403 403
+
     GET  /admin                                             401 403 303 303 303 303 303 403 403
     GET  /admin/users                                        401 403 403 403 403 403 200 403 403
     POST /admin/users                                        401 403 403 403 403 403 200 403 403
@@ -131,6 +149,10 @@ fn concrete(pattern: &str) -> String {
         ("{user_key}", "999"),
         ("{group_key}", "999"),
         ("{grant_key}", "999"),
+        ("{session_key}", "999999"),
+        ("{token_key}", "999"),
+        ("{share_key}", "999"),
+        ("{link}", "0123456789abcdef0123456789abcdef"),
         ("{quarantine_key}", "1"),
         ("{key}", "1"),
         ("{name:.+}", "app.css"),

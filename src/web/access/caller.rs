@@ -7,6 +7,7 @@ use std::rc::Rc;
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 
+use super::FOR_PEOPLE;
 use super::cookie::{cookie, form_token};
 use crate::db::audit::{Action, Actor, ActorKind, Entry};
 use crate::db::role::{Right, Rights};
@@ -14,6 +15,7 @@ use crate::db::share::Visit;
 use crate::db::user::User;
 use crate::db::visibility::Visibility;
 use crate::people::secret;
+use crate::people::sign_in::visitor;
 use crate::people::trail::{Shown, WayIn};
 use crate::web::App;
 use crate::web::error::Error;
@@ -104,7 +106,11 @@ impl Inner {
 
     /// The person an address that [`Needs::Person`] is asked by.
     pub fn signed_in(&self) -> Result<&User, Error> {
-        self.person().ok_or(Error::SignIn)
+        match &self.who {
+            Who::Person { user, .. } => Ok(user),
+            Who::Program { .. } => Err(Error::Forbidden(FOR_PEOPLE)),
+            Who::Nobody | Who::Visitor(_) => Err(Error::SignIn),
+        }
     }
 
     /// The session of that person; 0 where there is none.
@@ -121,7 +127,7 @@ impl Inner {
             Who::Nobody => (ActorKind::Nobody, String::new()),
             Who::Person { user, .. } => (ActorKind::User, user.name.to_string()),
             Who::Program { user, .. } => (ActorKind::Program, user.name.to_string()),
-            Who::Visitor(visit) => (ActorKind::Visitor, format!("share {}", visit.share_key)),
+            Who::Visitor(visit) => return visitor(visit.share_key, self.client.address),
         };
         Actor { kind, name, address: self.client.address.to_string() }
     }

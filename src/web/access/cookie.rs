@@ -39,7 +39,8 @@ pub fn cookie_of(request: &HttpRequest, client: &Client, name: &str) -> Option<S
     Some(cookie.value().to_owned()).filter(|value| !value.is_empty())
 }
 
-pub(super) fn form_token(seed: &str) -> String {
+/// The token of the forms that are bound to what this cookie holds.
+pub fn form_token(seed: &str) -> String {
     hex::encode(secret::hash(&format!("form {seed}"))).chars().take(32).collect()
 }
 
