@@ -133,7 +133,7 @@ fn thumbnails(server: &Server, instances: &[Instance]) -> io::Result<f64> {
             .chunks(instances.len().div_ceil(VIEWERS))
             .map(|part| {
                 scope.spawn(move || {
-                    let mut http = Http::to(&server)?;
+                    let mut http = Http::to(server)?;
                     for Instance { study, series, sop_instance_uid, .. } in part {
                         let address = match server.product {
                             Product::Filmroom => format!("/series/{series}/thumbnail.png?study={study}"),

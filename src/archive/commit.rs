@@ -170,7 +170,7 @@ impl Worker {
         batch: &[NewInstance],
         durable: &mut [Durable],
     ) -> Vec<Result<Outcome, Failure>> {
-        let err = match self.commit(batch, durable).await {
+        let err = match self.commit(batch, durable, true).await {
             Ok(outcomes) => return outcomes.into_iter().map(Ok).collect(),
             Err(err) => err,
         };
@@ -191,7 +191,7 @@ impl Worker {
         let mut results = Vec::with_capacity(batch.len());
         for (new, durable) in batch.iter().zip(durable) {
             let (new, durable) = (std::slice::from_ref(new), std::slice::from_mut(durable));
-            results.push(match self.commit(new, durable).await {
+            results.push(match self.commit(new, durable, err.nothing_was_committed).await {
                 Ok(outcomes) => outcomes
                     .first()
                     .copied()
@@ -207,13 +207,13 @@ impl Worker {
     }
 
     /// Writes a batch. Trying again is safe even after a COMMIT whose answer was lost: an instance that is found
-    /// with its own path was committed.
+    /// with its own path was committed, and so was an entry of the audit trail that is found.
     async fn commit(
         &mut self,
         batch: &[NewInstance],
         durable: &mut [Durable],
+        mut nothing_was_committed: bool,
     ) -> Result<Vec<Outcome>, Failure> {
-        let mut nothing_was_committed = true;
         let mut attempt = 0;
         let began = Instant::now();
         loop {
@@ -221,7 +221,8 @@ impl Worker {
             let remembered = !self.keys.is_empty();
             let mut commit_sent = false;
             // A value that a library panics on is to cost one instance, and never the committer.
-            let trying = AssertUnwindSafe(self.try_commit(batch, durable, &mut commit_sent)).catch_unwind();
+            let trying = self.try_commit(batch, durable, nothing_was_committed, &mut commit_sent);
+            let trying = AssertUnwindSafe(trying).catch_unwind();
             let tried = match tokio::time::timeout(PATIENCE, trying).await {
                 Ok(tried) => tried.unwrap_or(Err(Trouble::Database(db::Error::Panicked))),
                 Err(_) => Err(Trouble::Database(db::Error::Busy)),
@@ -258,6 +259,7 @@ impl Worker {
         &mut self,
         batch: &[NewInstance],
         durable: &mut [Durable],
+        nothing_was_committed: bool,
         commit_sent: &mut bool,
     ) -> Result<Vec<Outcome>, Trouble> {
         let mut writer = match self.conn.take() {
@@ -279,7 +281,10 @@ impl Worker {
             }
         }
         // Last, because whoever else writes to the trail waits from here to the COMMIT.
-        let entries: Vec<Entry> = batch.iter().filter_map(|new| new.audit.clone()).collect();
+        let mut entries: Vec<Entry> = batch.iter().filter_map(|new| new.audit.clone()).collect();
+        if !nothing_was_committed {
+            entries = audit::not_recorded(writer.conn(), entries).await.map_err(db::Error::from)?;
+        }
         audit::append_behind(writer.conn(), &mut self.audit, &entries).await.map_err(db::Error::from)?;
         *commit_sent = true;
         writer.commit().await?;

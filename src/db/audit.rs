@@ -244,6 +244,36 @@ pub async fn append_behind(conn: &mut impl Queryable, head: &mut Head, entries: 
     }
 }
 
+/// Those that have no row, for whoever does not know whether a COMMIT went through.
+pub async fn not_recorded(conn: &mut impl Queryable, entries: Vec<Entry>) -> Result<Vec<Entry>> {
+    let mut missing = Vec::new();
+    for entry in entries {
+        let found: Option<u64> = conn
+            .exec_first(
+                "SELECT audit_key
+                   FROM audit
+                  WHERE study_instance_uid = ?
+                    AND recorded_at = ?
+                    AND action = ?
+                    AND actor = ?
+                    AND details = ?
+                  LIMIT 1",
+                (
+                    chain::cut(&entry.study_instance_uid, 64),
+                    entry.at,
+                    entry.action.as_str(),
+                    chain::cut(&entry.actor.name, 64),
+                    chain::cut(&entry.details, 1000),
+                ),
+            )
+            .await?;
+        if found.is_none() {
+            missing.push(entry);
+        }
+    }
+    Ok(missing)
+}
+
 /// The number and the hash of the last row: 0 and zeros where there is none.
 async fn last(conn: &mut impl Queryable) -> Result<(u64, Vec<u8>)> {
     let row: Option<(u64, Vec<u8>)> = conn

@@ -199,6 +199,16 @@ impl Rights {
         Rights(self.0 | right.map_or(0, Right::bit))
     }
 
+    /// What remains for somebody who may not view: nothing that shows a study or is done with one.
+    pub fn without_what_needs_view(self) -> Rights {
+        const NEED_VIEW: [Right; 5] =
+            [Right::Download, Right::Edit, Right::Delete, Right::Send, Right::Share];
+        match self.has(Right::View) {
+            true => self,
+            false => Rights(self.0 & !Rights::of(&NEED_VIEW).0),
+        }
+    }
+
     /// In the order of the page.
     pub fn list(self) -> Vec<Right> {
         Right::ALL.into_iter().filter(|right| self.has(*right)).collect()
@@ -323,6 +333,15 @@ mod tests {
             assert_eq!(rights.has(Right::SeeAll), role != Role::Referrer, "{role}");
             assert!(rights.has(Right::View), "{role}");
         }
+    }
+
+    #[test]
+    fn without_view_nothing_is_done_with_studies() {
+        let all = Rights::of(&Right::ALL);
+        assert_eq!(all.without_what_needs_view(), all);
+        let most: Vec<Right> = Right::ALL.into_iter().filter(|right| *right != Right::View).collect();
+        let left = Rights::of(&most).without_what_needs_view();
+        assert_eq!(left.words(), "see-all,upload,query-remote,administer");
     }
 
     #[test]

@@ -89,6 +89,17 @@ pub async fn by_hash(conn: &mut impl Queryable, hash: &[u8; 32]) -> Result<Optio
     .await
 }
 
+/// Whether this session is there, which it stays until the end of the transaction.
+pub async fn hold(conn: &mut impl Queryable, session_key: u64) -> Result<bool> {
+    let held: Option<u64> = conn
+        .exec_first(
+            "SELECT session_key FROM session WHERE session_key = :session_key FOR UPDATE",
+            params! { "session_key" => session_key },
+        )
+        .await?;
+    Ok(held.is_some())
+}
+
 /// Notes that a session is used.
 pub async fn used(conn: &mut impl Queryable, session_key: u64) -> Result<()> {
     conn.exec_drop(

@@ -152,3 +152,26 @@ pub async fn remove(conn: &mut impl Queryable, token_key: u64, user_key: u64) ->
     }
     Ok(name)
 }
+
+/// Takes all tokens of this person back.
+pub async fn remove_all(conn: &mut impl Queryable, user_key: u64) -> Result<()> {
+    conn.exec_drop("DELETE FROM token WHERE user_key = :user_key", params! { "user_key" => user_key }).await
+}
+
+/// Whose this token is, while it is good.
+pub async fn owner(conn: &mut impl Queryable, token_key: u64) -> Result<Option<User>> {
+    conn.exec_first(
+        concat!(
+            "SELECT ",
+            user_columns!(),
+            " FROM token
+                JOIN user ON user.user_key = token.user_key
+                JOIN role ON role.role = user.role
+               WHERE token.token_key = :token_key
+                 AND token.expires_at > UTC_TIMESTAMP(6)
+                 AND NOT user.is_disabled"
+        ),
+        params! { "token_key" => token_key },
+    )
+    .await
+}

@@ -209,6 +209,19 @@ pub async fn credentials(conn: &mut impl Queryable, name: &UserName) -> Result<O
     .await
 }
 
+/// As [`credentials`], and nobody changes them until the end of the transaction.
+pub async fn credentials_for_change(
+    conn: &mut impl Queryable,
+    name: &UserName,
+) -> Result<Option<Credentials>> {
+    conn.exec_drop(
+        "SELECT user_key FROM user WHERE name = :name FOR UPDATE",
+        params! { "name" => name.as_str() },
+    )
+    .await?;
+    credentials(conn, name).await
+}
+
 /// Makes a person known, and returns their number. Fails as a duplicate where the name is taken.
 pub async fn add(conn: &mut impl Queryable, user: &NewUser) -> Result<u64> {
     conn.exec_drop(

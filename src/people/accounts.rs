@@ -9,7 +9,7 @@ use crate::db::audit::{self, Action, Actor, Entry};
 use crate::db::role::{Right, Role};
 use crate::db::user::{self, NewUser, User, UserName};
 use crate::db::visibility::ReferringNames;
-use crate::db::{self, role, session};
+use crate::db::{self, role, session, token};
 
 /// Why an account was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -85,7 +85,7 @@ fn changes(before: &User, full_name: &str, role: Role, names: &ReferringNames) -
     changes
 }
 
-/// Keeps a person from signing in, or lets them again. Where that is so already, nothing is done.
+/// Keeps a person from signing in, or lets them again. Sessions end and tokens are taken back either way. Where that is so already, nothing is done.
 pub async fn set_disabled(
     conn: &mut impl Queryable,
     by: Actor,
@@ -99,12 +99,12 @@ pub async fn set_disabled(
         keep_an_administrator(conn, user).await?;
     }
     user::set_disabled(conn, user.user_key, is_disabled).await?;
-    session::end_all(conn, user.user_key).await?;
+    end_everything(conn, user).await?;
     let what = if is_disabled { "disabled" } else { "enabled" };
     record(conn, by, format!("{what} {}", user.name)).await
 }
 
-/// Gives a person another password, by an administrator, and ends their sessions.
+/// Gives a person another password, by an administrator. Their sessions end, and their tokens are taken back.
 pub async fn set_password(
     conn: &mut impl Queryable,
     by: Actor,
@@ -112,7 +112,7 @@ pub async fn set_password(
     password_hash: &str,
 ) -> Result<(), Refused> {
     user::set_password(conn, user.user_key, password_hash).await?;
-    session::end_all(conn, user.user_key).await?;
+    end_everything(conn, user).await?;
     record(conn, by, format!("set a new password for {}", user.name)).await
 }
 
@@ -159,6 +159,12 @@ impl People {
         self.set_up.end();
         Ok(password)
     }
+}
+
+/// Ends the sessions of a person and takes their tokens back: whoever had the account has it no more.
+async fn end_everything(conn: &mut impl Queryable, user: &User) -> Result<(), Refused> {
+    session::end_all(conn, user.user_key).await?;
+    Ok(token::remove_all(conn, user.user_key).await?)
 }
 
 async fn keep_an_administrator(conn: &mut impl Queryable, user: &User) -> Result<(), Refused> {

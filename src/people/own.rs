@@ -21,7 +21,7 @@ pub struct Browser<'a> {
     pub user_agent: &'a str,
 }
 
-/// What the cookies of a browser hold after a new password.
+/// What the cookies of a browser hold after a new password or another second factor.
 pub struct Renewed {
     /// Of the session.
     pub session: String,
@@ -31,8 +31,8 @@ pub struct Renewed {
 
 /// What follows from a second factor.
 pub struct Enrolled {
-    /// For the cookie of the session.
-    pub session: String,
+    /// For the cookies.
+    pub renewed: Renewed,
     /// Codes to recover by. Only their hashes are kept.
     pub recovery_codes: Vec<String>,
 }
@@ -56,9 +56,9 @@ pub async fn set_password(
     entry: Entry,
 ) -> Result<Renewed, Error> {
     user::set_password(conn, user.user_key, password_hash).await?;
-    let session = only_session(conn, user, browser).await?;
+    let renewed = only_session(conn, user, browser).await?;
     audit::append(conn, &[entry]).await?;
-    Ok(Renewed { session, device: device_of(password_hash)? })
+    Ok(renewed)
 }
 
 /// Sets up a second factor that the code of `step` has proved. All sessions of the person end, and one begins in this
@@ -76,15 +76,23 @@ pub async fn set_second_factor(
     }
     let (recovery_codes, hashes) = recovery_codes(user)?;
     user::set_totp(conn, user.user_key, Some(secret), step, &hashes).await?;
-    let session = only_session(conn, user, browser).await?;
+    let renewed = only_session(conn, user, browser).await?;
     audit::append(conn, &[entry]).await?;
-    Ok(Some(Enrolled { session, recovery_codes }))
+    Ok(Some(Enrolled { renewed, recovery_codes }))
 }
 
-/// Takes a person's second factor away, with the codes to recover by.
-pub async fn remove_second_factor(conn: &mut impl Queryable, user: &User, entry: Entry) -> Result<(), Error> {
+/// Takes a person's second factor away, with the codes to recover by. All their sessions end, and one begins in this
+/// browser.
+pub async fn remove_second_factor(
+    conn: &mut impl Queryable,
+    user: &User,
+    browser: &Browser<'_>,
+    entry: Entry,
+) -> Result<Renewed, Error> {
     user::set_totp(conn, user.user_key, None, 0, &[]).await?;
-    Ok(audit::append(conn, &[entry]).await?)
+    let renewed = only_session(conn, user, browser).await?;
+    audit::append(conn, &[entry]).await?;
+    Ok(renewed)
 }
 
 /// Gives a person new codes to recover by, in place of those they had. None where there is no second factor.
@@ -120,9 +128,14 @@ async fn only_session(
     conn: &mut impl Queryable,
     user: &User,
     browser: &Browser<'_>,
-) -> Result<String, Error> {
+) -> Result<Renewed, Error> {
     session::end_all(conn, user.user_key).await?;
-    begin_session(conn, user.user_key, browser.address, browser.user_agent).await
+    let session = begin_session(conn, user.user_key, browser.address, browser.user_agent).await?;
+    let device = match user::credentials(conn, &user.name).await? {
+        Some(known) => device_of(&known.password_hash, known.totp_secret.as_deref())?,
+        None => String::new(),
+    };
+    Ok(Renewed { session, device })
 }
 
 /// New codes to recover by, and what is kept of them.

@@ -87,41 +87,41 @@ impl People {
         let attempt = Attempt {
             name: typed.name.to_owned(),
             address: typed.address,
-            browser: Some(typed.browser),
+            browser: Some(if is_known { secret::hash(typed.device) } else { typed.browser }),
             is_known,
         };
         let credentials = self.with_password(&attempt, credentials, typed.password).await?;
         if !self.has_code(&credentials, typed.code).await? {
-            return self.refuse(&attempt, false, "wrong code").await;
+            return self.refuse(&attempt, "wrong code").await;
         }
+        let Some(session) = self.begin_session(&credentials, typed).await? else {
+            return self.refuse(&attempt, "the account was changed meanwhile").await;
+        };
         self.throttle.succeeded(&attempt);
-        let session = self
-            .begin_session(
-                &credentials.user,
-                typed.address,
-                typed.user_agent,
-                Entry::of(person(&credentials.user, typed.address), Action::SignIn, ""),
-            )
-            .await?;
-        let device = device_of(&credentials.password_hash)?;
+        let device = device_of(&credentials.password_hash, credentials.totp_secret.as_deref())?;
         Ok(SignedIn { user: credentials.user, session, device })
     }
 
-    /// Begins a session for somebody who has shown who they are, and returns what its cookie holds.
-    pub async fn begin_session(
-        &self,
-        user: &User,
-        address: IpAddr,
-        user_agent: &str,
-        entry: Entry,
-    ) -> Result<String, Error> {
+    /// Begins a session for somebody who has shown who they are, and returns what its cookie holds. None where what they
+    /// have shown is not theirs any more: sessions that ended with the old password do not come back.
+    async fn begin_session(&self, shown: &Credentials, typed: &Typed<'_>) -> Result<Option<String>, Error> {
+        let user = &shown.user;
         let mut conn = db::acquire(&self.pool).await?;
         let mut change = conn.start_transaction(Default::default()).await?;
-        let session = begin_session(&mut change, user.user_key, address, user_agent).await?;
-        user::signed_in(&mut change, user.user_key).await?;
+        let now = user::credentials_for_change(&mut change, &user.name).await?;
+        let is_the_same = now.is_some_and(|now| {
+            now.password_hash == shown.password_hash
+                && now.totp_secret == shown.totp_secret
+                && !now.user.is_disabled
+        });
+        if !is_the_same {
+            return Ok(None);
+        }
+        let session = begin_session(&mut change, user.user_key, typed.address, typed.user_agent).await?;
+        let entry = Entry::of(person(user, typed.address), Action::SignIn, "");
         audit::append(&mut change, &[entry]).await?;
         change.commit().await?;
-        Ok(session)
+        Ok(Some(session))
     }
 
     /// The session of this cookie, while it lasts, which is longer where it is used by somebody.
@@ -137,14 +137,14 @@ impl People {
         Ok(session)
     }
 
-    /// Whether there is such a session.
-    pub async fn has_session(&self, cookie: &str) -> Result<bool, Error> {
-        Ok(self.session(cookie, false).await?.is_some())
-    }
-
-    /// Whether there is such a visit.
-    pub async fn has_visit(&self, cookie: &str) -> Result<bool, Error> {
-        Ok(self.visit(cookie, false).await?.is_some())
+    /// The person a program acts for, while they and the token it has are good.
+    pub async fn behind_program(&self, user_key: u64, token_key: Option<u64>) -> Result<Option<User>, Error> {
+        let mut conn = db::acquire(&self.pool).await?;
+        let user = match token_key {
+            Some(token_key) => token::owner(&mut conn, token_key).await?,
+            None => user::by_key(&mut conn, user_key).await?,
+        };
+        Ok(user.filter(|user| !user.is_disabled))
     }
 
     /// The visit of this cookie, while it and its link last.
@@ -165,11 +165,9 @@ impl People {
         let mut conn = db::acquire(&self.pool).await?;
         let Some(token) = token::by_hash(&mut conn, &secret::hash(text)).await? else {
             drop(conn);
-            let nobody = Attempt { name: "a token".into(), address, browser: None, is_known: false };
-            if let Some(wait) = self.throttle.wait(&nobody, Instant::now()) {
-                return Err(Refusal::Wait(wait));
-            }
-            return self.refuse(&nobody, false, "unknown, expired or revoked token").await;
+            let nobody = Attempt { name: "token".into(), address, browser: None, is_known: false };
+            self.throttle.begin(&nobody, Instant::now()).map_err(Refusal::Wait)?;
+            return self.refuse(&nobody, "unknown, expired or revoked token").await;
         };
         if token.is_to_be_noted {
             token::used(&mut conn, token.token_key).await?;
@@ -191,7 +189,10 @@ impl People {
             credentials => self.with_password(&attempt, credentials, password).await?,
         };
         if credentials.user.has_totp {
-            return self.refuse(&attempt, false, "a password alone, where a second factor is set up").await;
+            return self.refuse(&attempt, "a password alone, where a second factor is set up").await;
+        }
+        if !is_remembered {
+            self.throttle.succeeded(&attempt);
         }
         if let Some(mark) = mark {
             self.right.insert(mark, ());
@@ -220,26 +221,29 @@ impl People {
     ) -> Result<(), Refusal> {
         let attempt =
             Attempt { name: user.name.to_string(), address, browser: Some(browser), is_known: true };
-        if let Some(wait) = self.throttle.wait(&attempt, Instant::now()) {
-            return Err(Refusal::Wait(wait));
-        }
+        self.throttle.begin(&attempt, Instant::now()).map_err(Refusal::Wait)?;
         if self.is_password(user, password).await? {
             self.throttle.succeeded(&attempt);
             return Ok(());
         }
-        self.throttle.failed(&attempt, false, Instant::now());
         self.trail.record(entry.refused()).await?;
         Err(Refusal::Wrong)
     }
 
-    /// How long somebody at this address has to wait before the password of a link can be tried again.
-    pub fn wait_for_link(&self, attempt: &Attempt) -> Option<Duration> {
-        self.throttle.wait(attempt, Instant::now())
-    }
-
-    /// Counts a wrong password of a link.
-    pub fn link_failed(&self, attempt: &Attempt) {
-        self.throttle.failed(attempt, false, Instant::now());
+    /// Whether this is the password of a link. Wrong ones are counted as those of an account are.
+    pub async fn is_password_of_link(
+        &self,
+        attempt: &Attempt,
+        password: &str,
+        password_hash: &str,
+    ) -> Result<(), Refusal> {
+        self.throttle.begin(attempt, Instant::now()).map_err(Refusal::Wait)?;
+        let verified = self.passwords.verify(password.to_owned(), Some(password_hash.to_owned()));
+        match verified.await.map_err(Error::from)? {
+            true => self.throttle.succeeded(attempt),
+            false => return Err(Refusal::Wrong),
+        }
+        Ok(())
     }
 
     async fn credentials(&self, name: &str) -> Result<Option<Credentials>, Error> {
@@ -255,9 +259,7 @@ impl People {
         credentials: Option<Credentials>,
         password: &str,
     ) -> Result<Credentials, Refusal> {
-        if let Some(wait) = self.throttle.wait(attempt, Instant::now()) {
-            return Err(Refusal::Wait(wait));
-        }
+        self.throttle.begin(attempt, Instant::now()).map_err(Refusal::Wait)?;
         let hash = credentials.as_ref().map(|credentials| credentials.password_hash.clone());
         let known = hash.clone().unwrap_or_default();
         let guess = secret::mark(
@@ -267,11 +269,13 @@ impl People {
         let is_right = self.passwords.verify(password.to_owned(), hash).await.map_err(Error::from)?;
         match credentials {
             Some(credentials) if is_right && !credentials.user.is_disabled => Ok(credentials),
-            Some(_) if is_right => self.refuse(attempt, false, "disabled").await,
+            Some(_) if is_right => self.refuse(attempt, "disabled").await,
             _ => {
-                let is_repeated = self.wrong.contains_key(&guess);
+                if self.wrong.contains_key(&guess) {
+                    self.throttle.was_repeated(attempt);
+                }
                 self.wrong.insert(guess, ());
-                self.refuse(attempt, is_repeated, "wrong name or password").await
+                self.refuse(attempt, "wrong name or password").await
             }
         }
     }
@@ -290,11 +294,12 @@ impl People {
         }
     }
 
-    async fn refuse<T>(&self, attempt: &Attempt, is_repeated: bool, why: &str) -> Result<T, Refusal> {
-        self.throttle.failed(attempt, is_repeated, Instant::now());
+    async fn refuse<T>(&self, attempt: &Attempt, why: &str) -> Result<T, Refusal> {
+        // What is no user name may be a password in the wrong field, and the trail is kept for ever.
+        let name = attempt.name.parse::<UserName>().map(|name| name.to_string());
         let actor = Actor {
             kind: ActorKind::Nobody,
-            name: attempt.name.clone(),
+            name: name.unwrap_or_else(|_| "(not a user name)".to_owned()),
             address: attempt.address.to_string(),
         };
         self.trail.record(Entry::of(actor, Action::SignIn, why).refused()).await?;
@@ -303,7 +308,7 @@ impl People {
 }
 
 /// Begins a session within a change, and returns what its cookie holds.
-pub(super) async fn begin_session(
+pub async fn begin_session(
     conn: &mut impl Queryable,
     user_key: u64,
     address: IpAddr,
@@ -311,6 +316,7 @@ pub(super) async fn begin_session(
 ) -> Result<String, Error> {
     let secret = secret::Secret::random()?;
     session::begin(conn, &secret.hash(), user_key, &address.to_string(), user_agent).await?;
+    user::signed_in(conn, user_key).await?;
     Ok(secret.text().to_owned())
 }
 
@@ -329,15 +335,19 @@ pub fn seconds() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// What a browser remembers of somebody who has signed in: worthless once the password is another.
-pub(super) fn device_of(password_hash: &str) -> std::io::Result<String> {
+/// What a browser remembers of somebody who has signed in: worthless once the password or the second factor is another.
+pub(super) fn device_of(password_hash: &str, totp_secret: Option<&[u8]>) -> std::io::Result<String> {
     let salt = hex::encode(secret::random::<16>()?);
-    let mark = secret::mark(password_hash.as_bytes(), &[b"device", salt.as_bytes()]);
-    Ok(format!("{salt}.{}", hex::encode(mark)))
+    Ok(format!("{salt}.{}", hex::encode(device_mark(password_hash, totp_secret, &salt))))
+}
+
+fn device_mark(password_hash: &str, totp_secret: Option<&[u8]>, salt: &str) -> [u8; 32] {
+    let parts = [&b"device"[..], totp_secret.unwrap_or_default(), salt.as_bytes()];
+    secret::mark(password_hash.as_bytes(), &parts)
 }
 
 fn is_device_of(credentials: &Credentials, device: &str) -> bool {
     let Some((salt, mark)) = device.split_once('.') else { return false };
-    let expected = secret::mark(credentials.password_hash.as_bytes(), &[b"device", salt.as_bytes()]);
+    let expected = device_mark(&credentials.password_hash, credentials.totp_secret.as_deref(), salt);
     secret::is_equal(hex::encode(expected).as_bytes(), mark.as_bytes())
 }

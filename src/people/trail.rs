@@ -1,12 +1,16 @@
 //! The audit trail of people and programs: each action has its row before it is answered.
 //!
 //! A picture series is hundreds of requests and one action. So the trail remembers for a while what somebody was shown:
-//! the first request for something of a series writes the row that the others find written.
+//! the first request for something of a series writes the row that the others find written, or wait for.
+//!
+//! Rows are written by tasks of their own: a browser that hangs up ends its request, and not what is written of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use moka::sync::Cache;
-use tokio::sync::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex, OnceCell};
 
 use crate::db::audit::{self, Entry, Head};
 use crate::db::{self, Pool};
@@ -34,8 +38,8 @@ pub enum WayIn {
 /// What somebody is shown.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Shown {
-    /// Any list of studies.
-    List,
+    /// A study in a list, by its UID.
+    Listed(String),
     /// This search, as its address says.
     Search(String),
     /// A study, by its UID.
@@ -48,31 +52,39 @@ pub enum Shown {
 
 /// Where rows are written.
 pub struct Trail {
+    writer: Arc<Writer>,
+    /// What was shown to whom; a cell is filled when its row is committed.
+    shown: Cache<(WayIn, Shown), Arc<OnceCell<()>>>,
+    /// Of the program; those of the web server's threads end before it.
+    runtime: Handle,
+}
+
+struct Writer {
     pool: Pool,
     /// One writes at a time, and finds the end of the chain where it left it.
     head: Mutex<Head>,
-    shown: Cache<(WayIn, Shown), ()>,
 }
 
 impl Trail {
-    /// The trail in this database.
+    /// The trail in this database. Runs within the program's runtime.
     pub fn new(pool: Pool) -> Trail {
         let shown = Cache::builder().max_capacity(MOST).time_to_idle(REMEMBERED).build();
-        Trail { pool, head: Mutex::new(Head::default()), shown }
+        let writer = Arc::new(Writer { pool, head: Mutex::new(Head::default()) });
+        Trail { writer, shown, runtime: Handle::current() }
     }
 
     /// Writes a row. When this returns `Ok`, it is committed.
     pub async fn record(&self, entry: Entry) -> Result<(), db::Error> {
-        let mut conn = db::acquire(&self.pool).await?;
-        let mut head = self.head.lock().await;
-        let mut attempt = 1;
-        loop {
-            match audit::append_behind(&mut conn, &mut head, std::slice::from_ref(&entry)).await {
-                // Where somebody gave up the number that several waited for, the server ends all but one of them.
-                Err(err) if db::is_transient(&err) && attempt < ATTEMPTS => attempt += 1,
-                written => return Ok(written?),
-            }
-        }
+        let writer = self.writer.clone();
+        self.finish(async move { writer.write(&entry).await }).await
+    }
+
+    /// Carries on where whoever waits for it gives up.
+    async fn finish(
+        &self,
+        writing: impl Future<Output = Result<(), db::Error>> + Send + 'static,
+    ) -> Result<(), db::Error> {
+        self.runtime.spawn(writing).await.unwrap_or(Err(db::Error::Stopping))
     }
 
     /// Writes a row for what is shown, however often it was before.
@@ -82,27 +94,42 @@ impl Trail {
         Ok(())
     }
 
-    /// Writes a row for what is shown, unless one of these was shown by the same way in a short while ago.
+    /// Writes a row for what is shown, unless one of these was shown by the same way in a short while ago. Of requests
+    /// that come at once one writes it, and the others wait for that.
     pub async fn show_once(&self, way_in: WayIn, any_of: &[Shown], entry: Entry) -> Result<(), db::Error> {
-        let known = |shown: &Shown| self.shown.contains_key(&(way_in, shown.clone()));
-        if any_of.iter().any(known) {
+        let is_known = |shown: &Shown| {
+            self.shown.get(&(way_in, shown.clone())).is_some_and(|written| written.initialized())
+        };
+        if any_of.iter().any(is_known) {
             return Ok(());
         }
         let Some(shown) = any_of.first() else { return self.record(entry).await };
-        // Of requests that come at once, one finds it new.
-        let key = (way_in, shown.clone());
-        if !self.shown.entry(key.clone()).or_insert(()).is_fresh() {
-            return Ok(());
-        }
-        let recorded = self.record(entry).await;
-        if recorded.is_err() {
-            self.shown.invalidate(&key);
-        }
-        recorded
+        let written = self.shown.get_with((way_in, shown.clone()), Arc::default);
+        let writer = self.writer.clone();
+        self.finish(async move {
+            written.get_or_try_init(async || writer.write(&entry).await).await?;
+            Ok(())
+        })
+        .await
     }
 
     /// Remembers that this was shown, for which a row is there.
     pub fn remember(&self, way_in: WayIn, shown: Shown) {
-        self.shown.insert((way_in, shown), ());
+        self.shown.insert((way_in, shown), Arc::new(OnceCell::new_with(Some(()))));
+    }
+}
+
+impl Writer {
+    async fn write(&self, entry: &Entry) -> Result<(), db::Error> {
+        let mut head = self.head.lock().await;
+        let mut conn = db::acquire(&self.pool).await?;
+        let mut attempt = 1;
+        loop {
+            match audit::append_behind(&mut conn, &mut head, std::slice::from_ref(entry)).await {
+                // Where somebody gave up the number that several waited for, the server ends all but one of them.
+                Err(err) if db::is_transient(&err) && attempt < ATTEMPTS => attempt += 1,
+                written => return Ok(written?),
+            }
+        }
     }
 }

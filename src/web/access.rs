@@ -26,14 +26,17 @@ use super::App;
 use super::error::Error;
 use super::transport::{Client, Transport};
 use crate::db::role::{Right, Rights};
+use crate::db::user::User;
 use crate::db::visibility::Visibility;
 use crate::people::sign_in::{Refusal, TOKEN_PREFIX};
 use crate::people::{self, secret};
 
-const NOT_ALLOWED: &str = "Your account does not have the right to this. An administrator can give it.";
+pub(super) const NOT_ALLOWED: &str =
+    "Your account does not have the right to this. An administrator can give it.";
 const NOT_SHARED: &str = "The link you came by does not include this.";
 const FOR_PEOPLE: &str =
     "This is for people with a browser: a token or a password in the request does not open it.";
+const NOT_HTTPS: &str = "filmroom is behind a proxy here and answers what that proxy received by HTTPS alone. Open it under the proxy's https address; the proxy has to send X-Forwarded-Proto: https.";
 const WRONG_HOST: &str = "This address is not a name of the machine filmroom runs on. Open it as http://localhost or http://127.0.0.1.";
 const OTHER_SITE: &str = "This request came from another site and was not carried out.";
 /// What an address asks of whoever asks for it.
@@ -43,6 +46,8 @@ pub enum Needs {
     Nothing,
     /// Nothing, but it matters who it is.
     Anybody,
+    /// A person who is signed in, and may still have to set up a second factor.
+    Enrolling,
     /// A person who is signed in.
     Person,
     /// Somebody with this right.
@@ -54,9 +59,14 @@ pub async fn guard(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    let client = transport(request.request()).client(request.request());
-    let allowed = match transport(request.request()).serves(&client) {
+    let transport = transport(request.request());
+    let client = transport.client(request.request());
+    let allowed = match transport.serves(&client) {
         false => Err(Error::Forbidden(WRONG_HOST)),
+        // Whether it is alive, monitors on this machine ask without the proxy.
+        true if !transport.is_open_to(&client) && !["/healthz", "/readyz"].contains(&request.path()) => {
+            Err(Error::Forbidden(NOT_HTTPS))
+        }
         true if request.method().is_safe() || is_from_us(&client, request.headers()) => Ok(()),
         true => Err(Error::Forbidden(OTHER_SITE)),
     };
@@ -142,6 +152,7 @@ async fn identify(request: &mut ServiceRequest) -> Result<Option<Cookie<'static>
         }
     };
     let session_is_over = found.session_is_over;
+    let rights = rights.without_what_needs_view();
     let caller = Caller::new(found.who, rights, visibility, client, seed, session_is_over);
     request.extensions_mut().insert(caller);
     Ok(fresh)
@@ -216,21 +227,27 @@ async fn allowed(request: &ServiceRequest, needs: Needs) -> Result<(), Error> {
     let caller = caller_of(request.request()).ok_or(Error::SignIn)?;
     match (needs, &caller.who) {
         (Needs::Nothing | Needs::Anybody, _) => Ok(()),
-        (Needs::Person | Needs::Right(_), Who::Nobody) => Err(Error::SignIn),
-        (Needs::Person, Who::Person { .. }) => Ok(()),
-        (Needs::Person | Needs::Right(Right::Administer), Who::Program { .. }) => {
+        (_, Who::Nobody) => Err(Error::SignIn),
+        (Needs::Enrolling, Who::Person { .. }) => Ok(()),
+        (Needs::Enrolling | Needs::Person | Needs::Right(Right::Administer), Who::Program { .. }) => {
             Err(Error::Forbidden(FOR_PEOPLE))
         }
-        (Needs::Person, Who::Visitor(_)) => Err(Error::Forbidden(NOT_SHARED)),
-        (Needs::Right(right), Who::Person { user, .. }) if caller.may(right) => {
-            match app_of(request)?.people.needs_second_factor(user).await? {
-                true => Err(Error::SecondFactor),
-                false => Ok(()),
-            }
+        (Needs::Enrolling | Needs::Person, Who::Visitor(_)) => Err(Error::Forbidden(NOT_SHARED)),
+        (Needs::Person, Who::Person { user, .. }) => enrolled(request, user).await,
+        (Needs::Right(right), Who::Person { user, .. } | Who::Program { user, .. }) if caller.may(right) => {
+            enrolled(request, user).await
         }
         (Needs::Right(right), _) if caller.may(right) => Ok(()),
         (Needs::Right(_), Who::Visitor(_)) => Err(Error::Forbidden(NOT_SHARED)),
         (Needs::Right(_), _) => Err(Error::Forbidden(NOT_ALLOWED)),
+    }
+}
+
+/// Nothing else is open to somebody who has to set up a second factor first, nor to their programs.
+async fn enrolled(request: &ServiceRequest, user: &User) -> Result<(), Error> {
+    match app_of(request)?.people.needs_second_factor(user).await? {
+        true => Err(Error::SecondFactor),
+        false => Ok(()),
     }
 }
 

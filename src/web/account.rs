@@ -7,6 +7,7 @@ pub mod token;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
+use mysql_async::prelude::Queryable;
 use serde::Deserialize;
 
 use self::session::SessionRow;
@@ -20,7 +21,7 @@ use crate::db;
 use crate::db::audit::Action;
 use crate::db::user::User;
 use crate::people::accounts::Refused;
-use crate::people::own::{self, Browser};
+use crate::people::own::{self, Browser, Renewed};
 use crate::people::sign_in::Refusal;
 
 #[derive(Template)]
@@ -113,11 +114,26 @@ pub async fn set_password(
     let entry = caller.did(Action::ChangeAccount, "password");
     let mut conn = db::acquire(&app.pool).await?;
     let mut change = conn.start_transaction(Default::default()).await?;
+    hold_session(&mut change, &caller).await?;
     let renewed = own::set_password(&mut change, user, &hash, &browser, entry).await?;
     change.commit().await?;
     tracing::info!("somebody changed their password");
-    let answer = with_cookie(page::see_other("/account"), &caller.cookie(SESSION, renewed.session))?;
-    with_cookie(answer, &remembered(&caller, renewed.device))
+    with_cookies(page::see_other("/account"), &caller, renewed)
+}
+
+/// The session that somebody changes their account in has to be there until they have: where it ended while the
+/// request was looked at, because the password is another, nothing is changed.
+async fn hold_session(change: &mut impl Queryable, caller: &Caller) -> Result<(), Error> {
+    match db::session::hold(change, caller.session_key()).await? {
+        true => Ok(()),
+        false => Err(Error::SignIn),
+    }
+}
+
+/// The cookies of a browser whose person has another password or second factor.
+fn with_cookies(answer: HttpResponse, caller: &Caller, renewed: Renewed) -> Result<HttpResponse, Error> {
+    let answer = with_cookie(answer, &caller.cookie(SESSION, renewed.session))?;
+    with_cookie(answer, &remembered(caller, renewed.device))
 }
 
 /// The hash of the new password, or all that is wrong with the form.

@@ -20,7 +20,7 @@ use serde::Deserialize;
 use self::attributes::Listing;
 use self::report::Part;
 use super::App;
-use super::access::Caller;
+use super::access::{Caller, NOT_ALLOWED};
 use super::error::Error;
 use super::page::{self, Layout};
 use super::picture::{instance_of, kind_of, position};
@@ -102,7 +102,7 @@ pub async fn show_quarantined(
     asked: Query<Asked>,
 ) -> Result<HttpResponse, Error> {
     let holding = app.archive.quarantined_file(*key, &caller.visibility).await?.ok_or(Error::NotFound)?;
-    let download = Some(format!("/quarantine/{key}.dcm"));
+    let download = caller.may(Right::Download).then(|| format!("/quarantine/{key}.dcm"));
     let links =
         Links { here: format!("/quarantine/{key}/attributes"), download, viewer: None, document: false };
     let page = attributes_page(&app, layout, &holding, links, &asked).await?;
@@ -226,12 +226,15 @@ pub async fn download(caller: Caller, app: Data<App>, instance: Path<String>) ->
     Ok(answer)
 }
 
-/// `GET /quarantine/{key}.dcm`
+/// `GET /quarantine/{key}.dcm`: for those who may take files away as well as correct.
 pub async fn download_quarantined(
     caller: Caller,
     app: Data<App>,
     key: Path<u64>,
 ) -> Result<HttpResponse, Error> {
+    if !caller.may(Right::Download) {
+        return Err(Error::Forbidden(NOT_ALLOWED));
+    }
     let holding = app.archive.quarantined_file(*key, &caller.visibility).await?.ok_or(Error::NotFound)?;
     let name = format!("{}-quarantined-{key}.dcm", holding.row().sop_instance_uid);
     let answer = file(&app, &holding, name).await?;

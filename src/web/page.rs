@@ -118,10 +118,7 @@ impl Layout {
             ae_title: app.map(|app| app.about.ae_title.clone()).unwrap_or_default(),
             dicom_port: app.map(|app| app.about.dicom_address.port()).unwrap_or_default(),
             warnings: warnings.unwrap_or_default(),
-            person: person.map(|user| SignedIn {
-                label: user.label().to_owned(),
-                shares: user.rights.has(Right::Share),
-            }),
+            person: person.map(|user| SignedIn { label: user.label().to_owned(), shares: may(Right::Share) }),
             administers,
             edits: may(Right::Edit),
             views: may(Right::View),

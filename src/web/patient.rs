@@ -48,7 +48,7 @@ pub async fn show(
         patient_name: details.patient.patient_name.clone(),
     };
     caller.record(&app, caller.did(Action::ViewPatient, "").patient(patient)).await?;
-    caller.has_seen_list(&app);
+    caller.has_seen_listed(&app, details.studies.iter().map(|study| study.study_instance_uid.as_str()));
     page::html(&patient_page(layout, details))
 }
 

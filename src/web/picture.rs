@@ -140,7 +140,12 @@ pub async fn study_thumbnail(
 ) -> Result<HttpResponse, Error> {
     let study: StudyInstanceUid = study.parse().map_err(|_| Error::NotFound)?;
     let found = app.archive.middle_of_study(&study, &caller.visibility).await?;
-    thumbnail(&app, &caller, found, &asked, &seen).await
+    // On the pages it stands on it is part of what they left a trace of.
+    let part_of = match asked.side()? <= THUMBNAIL {
+        true => vec![Shown::Study(study.to_string()), Shown::Listed(study.to_string())],
+        false => vec![Shown::Study(study.to_string())],
+    };
+    thumbnail(&app, &caller, found, &part_of, &asked, &seen).await
 }
 
 /// `GET /series/{SeriesInstanceUID}/thumbnail.png?study=`
@@ -155,22 +160,24 @@ pub async fn series_thumbnail(
     let study = asked.study.as_deref().map(str::parse::<StudyInstanceUid>).transpose();
     let study = study.map_err(|err| Error::Invalid(format!("study is not a UID: {err}.")))?;
     let found = app.archive.middle_of_series(&series, study.as_ref(), &caller.visibility).await?;
-    thumbnail(&app, &caller, found, &asked, &seen).await
+    let part_of: Vec<Shown> =
+        found.iter().map(|(holding, _)| Shown::Study(holding.row().study_instance_uid.clone())).collect();
+    thumbnail(&app, &caller, found, &part_of, &asked, &seen).await
 }
 
 async fn thumbnail(
     app: &App,
     caller: &Caller,
     found: Option<(Holding, String)>,
+    part_of: &[Shown],
     asked: &Thumbnail,
     seen: &IfNoneMatch,
 ) -> Result<HttpResponse, Error> {
     let (holding, _) = found.ok_or(Error::NotFound)?;
     let side = asked.side()?;
-    // On the pages it stands on it is part of what they left a trace of.
     let study = &holding.row().study_instance_uid;
     let entry = caller.did(Action::ViewStudy, "small picture").study(study);
-    caller.show_once(app, &[Shown::Study(study.clone()), Shown::List], entry).await?;
+    caller.show_once(app, part_of, entry).await?;
     let frame0 = holding.row().number_of_frames / 2;
     let named = NamedView::fitted(side);
     let tag = tag(&holding, frame0, &named.name);

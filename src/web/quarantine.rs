@@ -110,7 +110,11 @@ pub async fn ask_to_discard(
     key: web::Path<String>,
     app: web::Data<App>,
 ) -> Result<HttpResponse, Error> {
-    let pair = app.archive.in_quarantine(parsed(&key)?, &caller.visibility).await?.ok_or(Error::NotFound)?;
+    let key = parsed(&key)?;
+    let pair = app.archive.in_quarantine(key, &caller.visibility).await?.ok_or(Error::NotFound)?;
+    let entry = caller.did(Action::ViewQuarantine, format!("quarantine {key}"));
+    let entry = entry.study(pair.study_instance_uid.as_str());
+    caller.show_once(&app, &[Shown::Quarantined(key)], entry).await?;
     let second = second(&pair);
     page::html(&DiscardPage {
         layout,

@@ -9,7 +9,7 @@ use actix_web::middleware::{DefaultHeaders, Next, from_fn};
 use actix_web::web::{ServiceConfig, resource, scope};
 use actix_web::{HttpResponse, Resource, guard, web};
 
-use super::access::Needs::{Anybody, Nothing, Person, Right as May};
+use super::access::Needs::{Anybody, Enrolling, Nothing, Person, Right as May};
 use super::access::{self, Needs};
 use super::{
     account, assets, audit, error, events, grant, group, health, hsts, instance, page, patient, peer,
@@ -81,8 +81,8 @@ routes! {
 
     GET  "/account"                                    Person          => account::show;
     POST "/account/password"                           Person          => account::set_password;
-    GET  "/account/second-factor"                      Person          => account::second_factor::show;
-    POST "/account/second-factor"                      Person          => account::second_factor::set_up;
+    GET  "/account/second-factor"                      Enrolling       => account::second_factor::show;
+    POST "/account/second-factor"                      Enrolling       => account::second_factor::set_up;
     POST "/account/second-factor/remove"               Person          => account::second_factor::remove;
     POST "/account/recovery-codes"                     Person          => account::second_factor::renew_codes;
     POST "/account/sessions/end-others"                Person          => account::session::end_others;

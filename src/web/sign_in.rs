@@ -20,7 +20,7 @@ use crate::db::role::Role;
 use crate::db::user::{self, NewUser, UserName};
 use crate::db::visibility::ReferringNames;
 use crate::db::{audit, session, share};
-use crate::people::sign_in::{Refusal, Typed, person};
+use crate::people::sign_in::{Refusal, Typed, begin_session, person};
 use crate::people::{self, Rules, password};
 
 /// A browser remembers for this long who has signed in with it, days.
@@ -256,12 +256,12 @@ pub async fn set_up(
         Action::ChangeUser,
         format!("set up the first administrator {}", user.name),
     );
-    audit::append(&mut change, &[made]).await?;
+    let session = begin_session(&mut change, user_key, address, user_agent(&request)).await?;
+    let signed_in = Entry::of(person(&user, address), Action::SignIn, "after set-up");
+    audit::append(&mut change, &[made, signed_in]).await?;
     change.commit().await?;
     app.people.set_up.end();
     tracing::info!("the first administrator was set up");
-    let entry = Entry::of(person(&user, address), Action::SignIn, "after set-up");
-    let session = app.people.begin_session(&user, address, user_agent(&request), entry).await?;
     with_cookie(page::see_other("/studies"), &caller.cookie(SESSION, session))
 }
 

@@ -149,7 +149,7 @@ pub async fn list(
         true => caller.show_once(&app, &[Shown::Search(searched)], entry).await?,
         false => caller.show(&app, Shown::Search(searched), entry).await?,
     }
-    caller.has_seen_list(&app);
+    caller.has_seen_listed(&app, found.studies.iter().map(|study| study.study_instance_uid.as_str()));
     let receiving = events::receiving_for(&caller, &app.archive.activity().live());
     page::html(&list_page(layout, filters, &found, receiving, host(&request)))
 }

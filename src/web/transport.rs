@@ -65,6 +65,12 @@ impl Transport {
     pub fn serves(&self, client: &Client) -> bool {
         *self != Transport::Loopback || names_this_machine(&client.host)
     }
+
+    /// Whether nobody on the way could have listened, as far as that was promised: behind a proxy what came to it by
+    /// plain HTTP, and what did not come through it, is not answered.
+    pub fn is_open_to(&self, client: &Client) -> bool {
+        !matches!(self, Transport::Proxy(_)) || client.scheme == "https"
+    }
 }
 
 impl Client {
@@ -183,6 +189,12 @@ mod tests {
 
         let stranger = transport.client_of(ip("192.0.2.1"), "inside:8080", &said);
         assert_eq!(stranger, Client { address: ip("192.0.2.1"), host: "inside:8080".into(), scheme: "http" });
+
+        assert!(transport.is_open_to(&client));
+        assert!(!transport.is_open_to(&stranger), "whoever goes round the proxy");
+        let plain = transport.client_of(ip("10.0.0.2"), "inside", &headers(&[(&FORWARDED_PROTO, "http")]));
+        assert!(!transport.is_open_to(&plain), "what came to the proxy by plain HTTP");
+        assert!(Transport::Plain.is_open_to(&stranger) && Transport::Loopback.is_open_to(&stranger));
     }
 
     #[test]

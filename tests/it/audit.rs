@@ -123,6 +123,25 @@ async fn a_series_is_one_row_however_many_pictures_are_looked_at() {
     assert_eq!(trace(&pacs, fourth.get(small)).await, []);
 }
 
+/// A list stands for the small pictures of the studies that were in it, and for those alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_picture_of_a_study_that_was_in_no_list_leaves_a_row() {
+    let pacs = TestServer::start().await;
+    pacs.store_all(&[slice(1, 1, 1, 1).build(), slice(2, 2, 1, 1).build()]).await;
+    let look = async |path: &str| {
+        let status = pacs.admin.status(path).await;
+        assert_eq!(status, 200, "{path}");
+    };
+    look("/studies?q=nobody-of-this-name").await;
+    let seen = one("view-study", "done", "P1", "1.2.3.1");
+    assert_eq!(trace(&pacs, look("/studies/1.2.3.1/thumbnail.png")).await, seen);
+    look("/studies").await;
+    assert_eq!(trace(&pacs, look("/studies/1.2.3.2/thumbnail.png")).await, [], "it was in the list");
+    let larger = trace(&pacs, look("/studies/1.2.3.2/thumbnail.png?w=512")).await;
+    assert_eq!(larger, one("view-study", "done", "P2", "1.2.3.2"), "no list has one so large");
+    assert_eq!(trace(&pacs, look("/series/1.2.3.2.1/thumbnail.png")).await, [], "now the study was seen");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_that_looks_again_by_itself_leaves_one_row() {
     let pacs = TestServer::start().await;

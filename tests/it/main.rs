@@ -19,6 +19,7 @@ mod durability;
 mod memory;
 mod private_server;
 mod pydicom_files;
+mod race;
 mod regression;
 mod sign_in;
 mod start_up;

@@ -48,8 +48,44 @@ async fn strict_transport_security_is_not_said_over_plain_http() {
     for (scheme, said) in [("https", true), ("http", false)] {
         let request =
             reqwest::Client::new().get(proxied.address("/healthz")).header("x-forwarded-proto", scheme);
-        assert_eq!(request.send().await.expect("an answer").headers().contains_key(header), said, "{scheme}");
+        let answer = request.send().await.expect("an answer");
+        assert_eq!(
+            (answer.status().as_u16(), answer.headers().contains_key(header)),
+            (200, said),
+            "{scheme}"
+        );
     }
+}
+
+/// Behind a proxy nobody types a password where it could be listened to: not by going round the proxy, nor where the
+/// proxy itself was asked by plain HTTP.
+#[tokio::test]
+async fn behind_a_proxy_only_what_came_to_it_by_https_is_answered() {
+    let pacs = TestServer::start_with(|config| {
+        config.behind_proxy = vec!["127.0.0.1/32".parse().expect("a network")];
+    })
+    .await;
+    let login = async |proto: Option<&str>| {
+        let mut request = reqwest::Client::new().get(pacs.address("/login"));
+        if let Some(proto) = proto {
+            request = request.header("x-forwarded-proto", proto).header("x-forwarded-for", "192.0.2.7");
+        }
+        let answer = request.send().await.expect("an answer");
+        (answer.status().as_u16(), answer.text().await.expect("text"))
+    };
+    assert_eq!(login(Some("https")).await.0, 200);
+    for proto in [None, Some("http"), Some("")] {
+        let (status, text) = login(proto).await;
+        assert_eq!(status, 403, "{proto:?}");
+        assert!(text.contains("X-Forwarded-Proto: https"), "{text}");
+    }
+    let elsewhere = TestServer::start_with(|config| {
+        config.behind_proxy = vec!["192.0.2.1/32".parse().expect("a network")];
+    })
+    .await;
+    let spoofed =
+        reqwest::Client::new().get(elsewhere.address("/login")).header("x-forwarded-proto", "https");
+    assert_eq!(spoofed.send().await.expect("an answer").status(), 403, "nobody's word but the proxy's");
 }
 
 #[tokio::test]

@@ -104,7 +104,7 @@ const TABLE: &str = "
     GET  /admin/quarantine                                  401 403 403 403 200 403 200 403 403
     GET  /admin/quarantine/{quarantine_key}                 401 403 403 403 200 403 200 403 403
     GET  /admin/quarantine/{quarantine_key}/discard         401 403 403 403 200 403 200 403 403
-    GET  /quarantine/{key}.dcm                              401 403 403 403 200 403 200 403 403
+    GET  /quarantine/{key}.dcm                              401 403 403 403 403 403 200 403 403
     GET  /quarantine/{key}/attributes                       401 403 403 403 200 403 200 403 403
     GET  /quarantine/{key}/frames/{frame}.png               401 403 403 403 200 403 200 403 403
 

@@ -1,7 +1,7 @@
 //! My account: password, second factor, sessions and tokens.
 
 use std::sync::LazyLock;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use filmroom::db::role::Role;
 use filmroom::people::{Rules, set_rules};
@@ -377,6 +377,38 @@ async fn a_token_is_shown_once_and_does_what_its_scope_says() {
     assert_eq!(anna.post("/account", &remove, &[]).await.status(), 303);
     assert_eq!(pacs.audited("change-account").await, before + 1);
     assert_eq!(program.status("/studies").await, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_hears_nothing_more_once_its_token_or_its_right_is_gone() {
+    let pacs = TestServer::start().await;
+    let anna = pacs.person("anna", Role::Reader).await;
+    let lasting = make_token(&anna, &["view"]).await;
+    let removed = make_token(&anna, &["view"]).await;
+    let listening = async |token: &str| {
+        let bearer = Person::with_headers(&pacs, &[("authorization", &format!("Bearer {token}"))]);
+        let events = bearer.get("/events").await;
+        assert_eq!(events.status(), 200);
+        events
+    };
+    // What a stream says until it has told of this study, or ended.
+    let heard = async |events: &mut reqwest::Response, study: &str| {
+        let mut told = String::new();
+        while !told.contains(study) {
+            let chunk = tokio::time::timeout(Duration::from_secs(15), events.chunk()).await;
+            let Some(chunk) = chunk.expect("in time").expect("a stream") else { return false };
+            told.push_str(&String::from_utf8_lossy(&chunk));
+        }
+        true
+    };
+    let (mut first, mut second) = (listening(&lasting).await, listening(&removed).await);
+    run(&pacs, "DELETE FROM token ORDER BY token_key DESC LIMIT 1").await;
+    pacs.store(&slice(1, 1, 1, 1).build()).await;
+    assert!(heard(&mut first, "data: 1.2.3.1\n").await, "the control");
+    assert!(!heard(&mut second, "data: 1.2.3.1\n").await);
+    run(&pacs, "UPDATE role SET may_view = FALSE WHERE role = 'reader'").await;
+    pacs.store(&slice(2, 2, 1, 1).build()).await;
+    assert!(!heard(&mut first, "data: 1.2.3.2\n").await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

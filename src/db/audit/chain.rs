@@ -106,7 +106,7 @@ fn digest(before: &[u8], row: &Recorded) -> [u8; 32] {
     hash.finalize().into()
 }
 
-fn cut(text: &str, most: usize) -> String {
+pub(super) fn cut(text: &str, most: usize) -> String {
     text.chars().take(most).collect()
 }
 

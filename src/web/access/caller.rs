@@ -14,9 +14,9 @@ use crate::db::role::{Right, Rights};
 use crate::db::share::Visit;
 use crate::db::user::User;
 use crate::db::visibility::Visibility;
-use crate::people::secret;
 use crate::people::sign_in::visitor;
 use crate::people::trail::{Shown, WayIn};
+use crate::people::{self, secret};
 use crate::web::App;
 use crate::web::error::Error;
 use crate::web::transport::Client;
@@ -171,22 +171,37 @@ impl Inner {
         app.people.trail.remember(self.way_in(), Shown::Study(study.to_owned()));
     }
 
-    /// A list of studies was shown, with its small pictures.
-    pub fn has_seen_list(&self, app: &App) {
-        app.people.trail.remember(self.way_in(), Shown::List);
+    /// These studies were shown in a list, with their small pictures.
+    pub fn has_seen_listed<'a>(&self, app: &App, studies: impl IntoIterator<Item = &'a str>) {
+        for study in studies {
+            app.people.trail.remember(self.way_in(), Shown::Listed(study.to_owned()));
+        }
     }
 
-    /// Whether the session or the visit goes on. Asking is no use of it.
+    /// Whether the session, the token or the visit goes on, and they see what they saw. Asking is no use of it.
     pub async fn is_still_in(&self, app: &App) -> bool {
+        let people = &app.people;
         let found = match &self.who {
-            Who::Person { .. } => app.people.has_session(&self.seed).await,
-            Who::Visitor(_) => app.people.has_visit(&self.seed).await,
-            Who::Nobody | Who::Program { .. } => Ok(true),
+            Who::Visitor(_) => people.visit(&self.seed, false).await.map(|visit| visit.is_some()),
+            Who::Person { .. } => {
+                let session = people.session(&self.seed, false).await;
+                session.map(|session| session.is_some_and(|session| self.is_as_before(&session.user)))
+            }
+            Who::Program { user, token, .. } => {
+                let token_key = token.as_ref().map(|(token_key, _)| *token_key);
+                let user = people.behind_program(user.user_key, token_key).await;
+                user.map(|user| user.is_some_and(|user| self.is_as_before(&user)))
+            }
+            Who::Nobody => Ok(true),
         };
         found.unwrap_or_else(|err| {
             tracing::warn!(%err, "cannot tell whether somebody is still signed in");
             false
         })
+    }
+
+    fn is_as_before(&self, user: &User) -> bool {
+        user.rights.has(Right::View) && people::visibility(user) == self.visibility
     }
 
     /// For the hidden field `token` of every form.

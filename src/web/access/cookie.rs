@@ -16,8 +16,9 @@ pub const FORM: &str = "form";
 /// What a browser remembers of who has signed in with it.
 pub const DEVICE: &str = "device";
 
-/// Ends what a browser holds of this site: what it kept on disk, and the cookies.
-pub const CLEAR_SITE_DATA: (&str, &str) = ("Clear-Site-Data", "\"cache\", \"cookies\", \"storage\"");
+/// Ends what a browser keeps of this site. The cookies are taken one by one: what tells a browser that somebody has
+/// signed in with it before stays, and so does the theme.
+pub const CLEAR_SITE_DATA: (&str, &str) = ("Clear-Site-Data", "\"cache\", \"storage\"");
 
 /// A cookie's name: browsers take one that begins with `__Host-` from its own site over HTTPS alone.
 fn cookie_name(client: &Client, name: &str) -> String {

@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 use serde::Deserialize;
 
-use super::mistake_in;
+use super::{hold_session, mistake_in, with_cookies};
 use crate::db;
 use crate::db::audit::Action;
 use crate::db::role::Right;
@@ -15,7 +15,7 @@ use crate::people::own::{self, Browser};
 use crate::people::second_factor::{enrolment, new_secret, step_of};
 use crate::people::sign_in::seconds;
 use crate::web::App;
-use crate::web::access::{Caller, Posted, SESSION, with_cookie};
+use crate::web::access::{Caller, Posted};
 use crate::web::error::Error;
 use crate::web::page::{self, Layout};
 use crate::web::qr::{self, Drawn};
@@ -147,13 +147,14 @@ pub async fn set_up(
     let entry = caller.did(Action::ChangeAccount, "set up a second factor");
     let mut conn = db::acquire(&app.pool).await?;
     let mut change = conn.start_transaction(Default::default()).await?;
+    hold_session(&mut change, &caller).await?;
     let enrolled = own::set_second_factor(&mut change, user, &secret, step, &browser, entry).await?;
     let enrolled = enrolled.ok_or_else(set_up_already)?;
     change.commit().await?;
     tracing::info!("somebody set up a second factor");
-    let layout = layout.in_session(&enrolled.session);
+    let layout = layout.in_session(&enrolled.renewed.session);
     let answer = page::html(&CodesPage { layout, codes: enrolled.recovery_codes, is_set_up: true })?;
-    with_cookie(answer, &caller.cookie(SESSION, enrolled.session))
+    with_cookies(answer, &caller, enrolled.renewed)
 }
 
 /// The present password, for what needs it.
@@ -167,6 +168,7 @@ pub struct PasswordForm {
 pub async fn remove(
     caller: Caller,
     layout: Layout,
+    request: HttpRequest,
     form: Posted<PasswordForm>,
     app: Data<App>,
 ) -> Result<HttpResponse, Error> {
@@ -181,13 +183,15 @@ pub async fn remove(
         let mistakes = Mistakes { removing: Some(mistake), ..Mistakes::default() };
         return second_factor_page(layout, &app, user, mistakes).await;
     }
+    let browser = Browser { address: caller.client.address, user_agent: user_agent(&request) };
     let entry = caller.did(Action::ChangeAccount, "removed the second factor");
     let mut conn = db::acquire(&app.pool).await?;
     let mut change = conn.start_transaction(Default::default()).await?;
-    own::remove_second_factor(&mut change, user, entry).await?;
+    hold_session(&mut change, &caller).await?;
+    let renewed = own::remove_second_factor(&mut change, user, &browser, entry).await?;
     change.commit().await?;
     tracing::info!("somebody removed their second factor");
-    Ok(page::see_other("/account"))
+    with_cookies(page::see_other("/account"), &caller, renewed)
 }
 
 /// `POST /account/recovery-codes`: makes new ones and shows them, once.
@@ -208,6 +212,7 @@ pub async fn renew_codes(
     let entry = caller.did(Action::ChangeAccount, "made new recovery codes");
     let mut conn = db::acquire(&app.pool).await?;
     let mut change = conn.start_transaction(Default::default()).await?;
+    hold_session(&mut change, &caller).await?;
     let codes = own::renew_recovery_codes(&mut change, user, entry).await?;
     change.commit().await?;
     match codes {

@@ -5,7 +5,7 @@ use actix_web::web::{Data, Path};
 use askama::Template;
 
 use super::session::Confirmed;
-use super::{Again, show_with};
+use super::{Again, hold_session, show_with};
 use crate::db;
 use crate::db::audit::{self, Action};
 use crate::db::role::{Right, Rights};
@@ -143,6 +143,7 @@ pub async fn add(
     let entry = caller.did(Action::ChangeAccount, details);
     let mut conn = db::acquire(&app.pool).await?;
     let mut change = conn.start_transaction(Default::default()).await?;
+    hold_session(&mut change, &caller).await?;
     let text = own::add_token(&mut change, user, &NewToken { name: &name, scope, days }, entry).await?;
     change.commit().await?;
     let address = format!("{}/studies", caller.client.site());

@@ -14,9 +14,8 @@ use crate::db;
 use crate::db::audit::{self, Action, Entry};
 use crate::db::share::{self, Share};
 use crate::dicom::uid::StudyInstanceUid;
-use crate::people;
 use crate::people::secret::{self, Secret};
-use crate::people::sign_in::visitor;
+use crate::people::sign_in::{Refusal, visitor};
 use crate::people::throttle::Attempt;
 use crate::web::App;
 use crate::web::access::{Caller, Posted, VISIT, Who, with_cookie};
@@ -177,14 +176,12 @@ async fn password(
         browser: None,
         is_known: false,
     };
-    if let Some(wait) = app.people.wait_for_link(&attempt) {
-        return Ok(Password::Wait(wait));
+    match app.people.is_password_of_link(&attempt, password, &share.password_hash).await {
+        Ok(()) => return Ok(Password::Right),
+        Err(Refusal::Wait(wait)) => return Ok(Password::Wait(wait)),
+        Err(Refusal::Failed(err)) => return Err(err.into()),
+        Err(Refusal::Wrong) => {}
     }
-    let verified = app.people.passwords.verify(password.to_owned(), Some(share.password_hash.clone()));
-    if verified.await.map_err(people::Error::from)? {
-        return Ok(Password::Right);
-    }
-    app.people.link_failed(&attempt);
     let entry = caller.did(Action::OpenShare, format!("share {}: wrong password", share.share_key));
     caller.record(app, entry.study(&share.study_instance_uid).refused()).await?;
     Ok(Password::Wrong)
