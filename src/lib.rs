@@ -5,7 +5,8 @@
 //! ```text
 //! main -> cli -> server -> { web, dimse } -> archive -> { db, storage } -> dicom
 //!                   web -> { codec, render } -> dicom
-//!                   web, dimse -> db        (peers and settings only)
+//!                   web -> people -> db
+//!                   web, dimse -> db        (what needs no archive)
 //! ```
 //!
 //! - [`dicom`]: the standard's vocabulary, pure: the walk over a data set, character sets, attributes, queries.
@@ -13,7 +14,9 @@
 //! - [`archive`]: what a PACS does with instances, and the only writer of them.
 //! - [`db`]: all SQL, and only SQL. [`storage`]: the files.
 //! - [`codec`]: encoded frames to samples, C and C++ codecs in child processes. [`render`]: samples to pictures.
-//! - [`web`]: pages and pictures; `web::routes` is its table of contents.
+//! - [`people`]: signing in, passwords and second factors, and the audit trail people leave. Whose studies somebody sees
+//!   is one condition, [`db::visibility`]; what a role may, [`db::role`].
+//! - [`web`]: pages and pictures; `web::routes` is its table of contents, with what each address asks of the caller.
 //! - [`server`]: builds all of it and stops it in the right order. [`private_server`]: the database server we run
 //!   where there is none. [`tls`]: certificates, ours and those of others. [`config`], [`cli`]: settings and commands.
 //!   [`demo`]: synthetic studies.
@@ -25,7 +28,10 @@
 //! 3. A data set is stored as it came; nothing writes into a stored file.
 //! 4. No received text is part of a path, of SQL or of markup.
 //! 5. Bytes from outside pass [`dicom::prescan`] before anything else looks at them; no declared length is believed.
-//! 6. One thread, the committer, writes instances; one process serves a database (a lock by name says so).
+//! 6. Whatever a caller is told of studies passed [`db::visibility::Visibility`]; no address is without what it `Needs`.
+//! 7. The row of the audit trail is committed before what it tells of is answered.
+//! 8. No password, token or link is stored or logged; no name or ID of a patient is logged.
+//! 9. One thread, the committer, writes instances; one process serves a database (a lock by name says so).
 //!
 //! # A C-STORE arrives
 //!
@@ -42,12 +48,14 @@
 //!
 //! # A browser asks for a frame
 //!
-//! `GET /instances/{uid}/frames/{n}.png` reaches `web::picture` through the guard of `web::access`. The query string
+//! `GET /instances/{uid}/frames/{n}.png` reaches `web::picture` through the guard of [`web::access`], which finds out who
+//! asks and what they may see; an instance that is not theirs is not found. The query string
 //! becomes a `View` at the door; a known ETag is answered with 304 before anything is read. Otherwise the instance's
 //! row tells file and offsets, [`archive::retrieve`] reads the header (from memory, mostly) and the bytes of that one
 //! frame with `pread`, [`codec::Decoder`] decodes them (in a child process where the codec is C or C++), and
 //! [`render::png`] takes the samples, a band of rows at a time, through modality LUT, window and palette to a PNG
-//! file. What cannot be drawn becomes a tile and a sentence.
+//! file. What cannot be drawn becomes a tile and a sentence. Before either is answered, [`people::trail`] has the row for
+//! the series, once for all of its frames.
 
 pub mod archive;
 pub mod cli;

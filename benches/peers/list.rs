@@ -17,8 +17,6 @@ use super::{Bench, TINY, rows, store};
 const SECTION: &str = "Study list";
 const AT_SIZE: &str = "Index at size";
 const ASKED: usize = 15;
-/// The first of the rows' physicians.
-const OWN: &str = "@@^*";
 /// How long filmroom gets, after its start, for the survey of the list that it makes in the background.
 const SURVEY: Duration = Duration::from_secs(12);
 
@@ -69,7 +67,8 @@ pub fn at_size(bench: &mut Bench, studies: u64) -> io::Result<()> {
         }
     }
     // People who see their own studies: one physician of 300, and a practice of many.
-    for (who, names) in [("one physician", OWN), ("all physicians with B", "B*")] {
+    let physician = rows::a_physician();
+    for (who, names) in [("one physician", physician.as_str()), ("all physicians with B", "B*")] {
         let session = super::people::session(&bench.database, &name, Role::Referrer, names)?;
         let mut http = Http::signed_in(server.http, Some(&session))?;
         for (title, address) in [

@@ -393,6 +393,11 @@ fn givens() -> Vec<String> {
     every(&BEGINNINGS, &MIDDLES, &ENDINGS)
 }
 
+/// One of the referring physicians, as studies name them.
+pub fn a_physician() -> String {
+    physicians().into_iter().nth(100).unwrap_or_default()
+}
+
 /// 300 referring physicians.
 fn physicians() -> Vec<String> {
     let families = families().into_iter().step_by(6).zip(givens().into_iter().cycle().step_by(3));

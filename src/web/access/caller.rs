@@ -236,7 +236,7 @@ impl FromRequest for Caller {
     }
 }
 
-/// Who asked for this, after [`admit`] has found out.
+/// Who asked for this, after [`admit`](super::admit) has found out.
 pub fn caller_of(request: &HttpRequest) -> Option<Caller> {
     request.extensions().get::<Caller>().cloned()
 }
