@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use filmroom::archive::waypoints::Waypoints;
+use filmroom::db::role::Role;
 use filmroom::db::study::list;
 use filmroom::db::visibility::Visibility;
 use filmroom::db::{self, DatabaseUrl};
@@ -21,7 +22,7 @@ use crate::support::instance::{Instance, slice};
 const STUDIES: u64 = 5000;
 
 /// The tables that grow with the archive, and the other names statements give them.
-const TABLES: [&str; 9] = [
+const TABLES: [&str; 11] = [
     "patient",
     "study",
     "series",
@@ -31,6 +32,8 @@ const TABLES: [&str; 9] = [
     "shown",
     "frame_index",
     "patient_conflict",
+    "referred",
+    "theirs",
 ];
 
 /// What is looked for in the middle of a text no index can tell: the table is passed over once.
@@ -80,6 +83,12 @@ const EXPECTED: &[(&str, &str, &str)] = &[
     ("FROM instance WHERE series_key = ", "instance", "instance_of_series"),
     ("WHERE instance.sop_instance_uid = ", "instance", "instance_by_uid"),
     ("AND (NULL IS NULL OR study.study_instance_uid = NULL)", "series", "series_by_uid"),
+    // Whose studies somebody sees.
+    (
+        "FROM study AS referred WHERE (referred.referring_physician",
+        "referred",
+        "study_by_referring_physician",
+    ),
     // What storing looks up and changes.
     ("FROM instance WHERE sop_instance_uid IN (", "instance", "instance_by_uid"),
     ("FROM patient WHERE patient_id = ", "patient", "patient_by_identity"),
@@ -183,8 +192,11 @@ async fn look_around(pacs: &TestServer, (study, series, instance): &(String, Str
         format!("/instances/{instance}"),
         format!("/instances/{instance}/frames/1.png"),
     ];
+    // As an administrator, and as a physician who sees own studies.
+    let referrer = pacs.referring("referrer", Role::Referrer, &rows::a_physician()).await;
     for page in orders.chain(pages) {
         pacs.get(&page).await;
+        referrer.get(&page).await;
     }
 }
 
