@@ -87,7 +87,7 @@ const EXPECTED: &[(&str, &str, &str)] = &[
     (
         "FROM study AS referred WHERE (referred.referring_physician",
         "referred",
-        "study_by_referring_physician",
+        "study_by_referring_physician_folded",
     ),
     // What storing looks up and changes.
     ("FROM instance WHERE sop_instance_uid IN (", "instance", "instance_by_uid"),
