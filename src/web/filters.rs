@@ -257,7 +257,7 @@ impl Filters {
                 parts.push(format!("{what} with \u{201c}{text}\u{201d}"));
             }
         }
-        parts.join(", ")
+        if parts.is_empty() { "all studies".to_owned() } else { parts.join(", ") }
     }
 
     /// Whether one of the fields behind "More" is in use.
@@ -484,7 +484,7 @@ mod tests {
     #[test]
     fn a_search_can_be_read_back() {
         let words = |query| Filters::parse(query).in_words();
-        assert_eq!(words(""), "");
+        assert_eq!(words(""), "all studies");
         assert_eq!(
             words("q=doe&date=7d&modality=CT&modality=MR"),
             "\u{201c}doe\u{201d}, the last 7 days, CT or MR"

@@ -418,7 +418,7 @@ async fn a_token_has_no_right_its_person_does_not_have_and_never_administers() {
     let page = techno.page("/account").await;
     let offered: Vec<_> =
         all(&page, "input[name=scope]").iter().filter_map(|input| input.attr("value")).collect();
-    assert_eq!(offered, ["view", "see-all", "upload", "edit", "send", "query-remote"]);
+    assert_eq!(offered, ["view", "upload", "edit", "send", "query-remote"]);
     let ticked = all(&page, "input[name=scope][checked]");
     assert_eq!(ticked.iter().filter_map(|input| input.attr("value")).collect::<Vec<_>>(), ["view"]);
     make_token(&techno, &["view", "download", "administer", "fly"]).await;

@@ -76,14 +76,14 @@ impl TokenForm {
         TokenForm { name: String::new(), scope, days: USUAL_DAYS }
     }
 
-    /// The boxes for somebody with these rights. No token administers.
+    /// The boxes for somebody with these rights. No token administers, and each sees what its person sees.
     pub(super) fn scopes(&self, rights: Rights) -> Vec<Scope> {
         let scope = |right: Right| Scope {
             word: right.as_str(),
             label: right.label(),
             is_ticked: self.scope.has(right),
         };
-        rights.list().into_iter().filter(|right| *right != Right::Administer).map(scope).collect()
+        may_be_given(rights).into_iter().map(scope).collect()
     }
 
     /// How long the token may last, and whether that is chosen.
@@ -94,7 +94,7 @@ impl TokenForm {
     fn sent(fields: &Fields, rights: Rights) -> Result<TokenForm, Error> {
         let days = fields.first("days").parse().ok().filter(|days| DAYS.contains(days));
         let chosen = Rights::of_words(&fields.all("scope").collect::<Vec<_>>().join(","));
-        let may = rights.list().into_iter().filter(|right| *right != Right::Administer).collect::<Vec<_>>();
+        let may = may_be_given(rights);
         Ok(TokenForm {
             name: fields.first("name").trim().to_owned(),
             scope: chosen.and(Rights::of(&may)),
@@ -111,6 +111,12 @@ impl TokenForm {
         let scope = (self.scope == Rights::NONE).then_some("A token that may do nothing is of no use.");
         TokenMistakes { name, scope }
     }
+}
+
+/// What somebody with these rights may give a token.
+fn may_be_given(rights: Rights) -> Vec<Right> {
+    let of_a_person = [Right::Administer, Right::SeeAll];
+    rights.list().into_iter().filter(|right| !of_a_person.contains(right)).collect()
 }
 
 #[derive(Template)]

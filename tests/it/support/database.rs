@@ -9,6 +9,7 @@ use mysql_async::prelude::Queryable;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio::sync::OnceCell;
 
 /// An empty database that goes away with this.
@@ -68,17 +69,30 @@ impl Drop for TestDatabase {
 /// Ends what is still connected first: a transaction that was left open would be waited for.
 async fn drop_database(administrator: &DatabaseUrl, name: &str) {
     let mut conn = db::open(administrator).await.unwrap_or_else(|err| panic!("{err}"));
-    let connected: Vec<u64> = conn
-        .exec("SELECT id FROM information_schema.processlist WHERE db = ?", (name,))
-        .await
-        .unwrap_or_else(|err| panic!("{err}"));
-    for id in connected {
+    for id in connected_to(&mut conn, name).await {
         // It may have ended by itself.
         drop(conn.query_drop(format!("KILL {id}")).await);
     }
     let dropped = conn.query_drop(format!("DROP DATABASE IF EXISTS {name}")).await;
     dropped.unwrap_or_else(|err| panic!("{err}"));
     conn.disconnect().await.unwrap_or_else(|err| panic!("{err}"));
+}
+
+/// The connections to this database.
+async fn connected_to(conn: &mut mysql_async::Conn, name: &str) -> Vec<u64> {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let connected =
+            conn.exec("SELECT id FROM information_schema.processlist WHERE db = ?", (name,)).await;
+        match connected {
+            // MySQL fails where a statement that any connection is running has a character of four bytes in it.
+            Err(mysql_async::Error::Server(err)) if err.code == 3854 && attempt < 50 => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            connected => return connected.unwrap_or_else(|err| panic!("{err}")),
+        }
+    }
 }
 
 async fn server() -> Result<DatabaseUrl, String> {
