@@ -47,13 +47,19 @@ pub struct Config {
 pub struct Settings {
     /// An existing MySQL 8.0 or later or MariaDB 10.6 or later: mysql://user:password@host:3306/database. Without
     /// it filmroom runs a private server in the data folder.
-    #[arg(long, env = "FILMROOM_DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    #[arg(long, global = true, env = "FILMROOM_DATABASE_URL", hide_env_values = true, value_name = "URL")]
     pub database_url: Option<String>,
     /// A file that holds the database URL, for secrets that may not stand in the environment.
-    #[arg(long, env = "FILMROOM_DATABASE_URL_FILE", value_name = "FILE")]
+    #[arg(long, global = true, env = "FILMROOM_DATABASE_URL_FILE", value_name = "FILE")]
     pub database_url_file: Option<PathBuf>,
     /// Folder for the files of the archive.
-    #[arg(long, env = "FILMROOM_DATA_DIR", default_value = "filmroom-data", value_name = "FOLDER")]
+    #[arg(
+        long,
+        global = true,
+        env = "FILMROOM_DATA_DIR",
+        default_value = "filmroom-data",
+        value_name = "FOLDER"
+    )]
     pub data_dir: PathBuf,
     /// Our AE title, which modalities must call.
     #[arg(long, env = "FILMROOM_AE_TITLE", default_value = "FILMROOM", value_name = "TITLE")]

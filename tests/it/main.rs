@@ -5,6 +5,7 @@ mod support;
 mod archive_identity;
 mod audit;
 mod cli;
+mod cli_user;
 mod codec_worker;
 mod db_connect;
 mod db_plans;
