@@ -155,6 +155,7 @@ pub fn main() -> ExitCode {
 async fn serve(config: Config) -> anyhow::Result<()> {
     let stop = stop_signal()?;
     let server = Server::build(config).await?;
+    server.tell_how_to_begin().await?;
     tracing::info!(
         dicom = %server.dicom_address(),
         dicom_tls = server.dicom_tls_address().map(tracing::field::display),

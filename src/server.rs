@@ -138,7 +138,6 @@ impl Server {
         let archive = Archive::new(pool.clone(), storage, tokio::runtime::Handle::current())?;
         let people = Arc::new(People::new(pool.clone()).context("cannot make random bytes")?);
         people.prepare().await?;
-        tell_how_to_begin(&people, scheme(&config), ports.addresses.http).await?;
         let (stop, stopping) = watch::channel(false);
         let app = Data::new(web::App {
             archive: archive.clone(),
@@ -211,6 +210,25 @@ impl Server {
         if self.tls.is_some() { "https" } else { "http" }
     }
 
+    /// Where nobody can sign in yet, logs the one address that changes that.
+    pub async fn tell_how_to_begin(&self) -> anyhow::Result<()> {
+        let people = self.people();
+        if people.is_anybody_there().await? {
+            return Ok(());
+        }
+        let token = people.set_up.begin(std::time::Instant::now()).context("cannot make random bytes")?;
+        let (scheme, http) = (self.http_scheme(), self.addresses.http);
+        let site = match (&self.app.transport, http.ip()) {
+            (Transport::Proxy(_), _) => "the proxy's https address, ".to_owned(),
+            (_, ip) if ip.is_unspecified() => format!("{scheme}://127.0.0.1:{}", http.port()),
+            _ => format!("{scheme}://{http}"),
+        };
+        tracing::warn!(
+            "nobody can sign in yet: make the first administrator within an hour at {site}/setup?token={token}"
+        );
+        Ok(())
+    }
+
     /// Serves until `until` completes; then refuses new associations, finishes what is in flight and closes the
     /// database last.
     pub async fn run(self, until: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
@@ -265,23 +283,6 @@ impl Server {
     }
 }
 
-/// Where nobody can sign in yet, tells the one address that changes that.
-async fn tell_how_to_begin(people: &People, scheme: &str, http: SocketAddr) -> anyhow::Result<()> {
-    if people.is_anybody_there().await? {
-        return Ok(());
-    }
-    let token = people.set_up.begin(std::time::Instant::now()).context("cannot make random bytes")?;
-    let host = match http.ip() {
-        ip if ip.is_unspecified() => std::net::IpAddr::from([127, 0, 0, 1]),
-        ip => ip,
-    };
-    let http = SocketAddr::new(host, http.port());
-    tracing::warn!(
-        "nobody can sign in yet: make the first administrator within an hour at {scheme}://{http}/setup?token={token}"
-    );
-    Ok(())
-}
-
 impl Ports {
     fn bind(config: &Config) -> anyhow::Result<Ports> {
         let (dicom, dicom_address) = bind("DICOM", config.dicom_listen)?;
@@ -306,10 +307,6 @@ fn listeners(
 }
 
 /// How addresses of the pages begin.
-fn scheme(config: &Config) -> &'static str {
-    if config.tls.is_some() { "https" } else { "http" }
-}
-
 /// How browsers reach the pages.
 fn transport(config: &Config) -> Transport {
     match config {
