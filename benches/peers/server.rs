@@ -14,6 +14,7 @@ use serde_json::json;
 use filmroom::db::role::Role;
 
 use super::database::{Database, folder_size};
+use super::http::Http;
 use super::{people, process};
 
 /// Who is measured.
@@ -117,6 +118,8 @@ impl Server {
             server.wait_for(http)?;
         }
         if product == Product::Filmroom {
+            // Its ports are taken before its tables are made; what is asked meanwhile waits.
+            Http::signed_in(http, None)?.get_ok("/readyz", "text/plain")?;
             server.session = Some(people::session(database, name, Role::Administrator, "")?);
         }
         Ok(server)
