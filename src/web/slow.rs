@@ -53,8 +53,13 @@ impl Connections {
         let plain = connection.downcast_ref::<Socket>();
         let socket =
             plain.or_else(|| connection.downcast_ref::<TlsStream<Socket>>().map(|tls| tls.get_ref().0));
+        let Some(socket) = socket else { return };
+        // Answers go out in pieces: the last would wait for the browser to acknowledge those before, 40 ms.
+        if let Err(err) = socket.set_nodelay(true) {
+            tracing::debug!(%err, "a connection was gone at once");
+        }
         // A second handle on the socket, to close it with. Where there is none, one is not watched.
-        let Some(Ok(socket)) = socket.map(|socket| socket.as_fd().try_clone_to_owned()) else { return };
+        let Ok(socket) = socket.as_fd().try_clone_to_owned() else { return };
         let waiting = Mutex::new(Some(Instant::now()));
         let connection = Arc::new(Connection { socket: socket.into(), waiting });
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);

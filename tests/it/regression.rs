@@ -1,6 +1,7 @@
 //! A test for each fault that was met: what it is that must not come back.
 
 use std::io::Write;
+use std::time::{Duration, Instant};
 
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::{tags, uids};
@@ -316,4 +317,27 @@ fn signs_that_come_together_when_an_apostrophe_goes_are_in_one_order() {
     assert_eq!(once, person_name::fold("a\u{16AF0}\u{1E026}"));
     // The acute accent that a keyboard gives for an apostrophe.
     assert_eq!(person_name::fold("O´Neill"), "oneill");
+}
+
+/// An answer in several pieces waited 40 ms for the client to acknowledge the first (Nagle's algorithm and delayed
+/// acknowledgements). Of many, half tell, however busy the machine is: the first are
+/// acknowledged at once.
+#[tokio::test]
+async fn an_answer_in_pieces_does_not_wait_for_the_client() {
+    let pacs = TestServer::start().await;
+    let page = pacs.admin.page("/studies").await;
+    let style =
+        all(&page, "link[rel='stylesheet']").first().and_then(|link| link.attr("href")).map(str::to_owned);
+    let address = pacs.address(&style.expect("a style sheet"));
+    let client = reqwest::Client::new();
+    let mut took = Vec::new();
+    for _ in 0..40 {
+        let began = Instant::now();
+        let answer = client.get(&address).send().await.expect("an answer");
+        let length = answer.bytes().await.expect("a body").len();
+        assert!(length > 20_000, "more than one piece: {length}");
+        took.push(began.elapsed());
+    }
+    took.sort();
+    assert!(took[took.len() / 2] < Duration::from_millis(35), "{took:?}");
 }
