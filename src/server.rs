@@ -1,6 +1,7 @@
 //! The whole server: database, archive, DICOM port and pages, built together and stopped in the right order.
 
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +34,9 @@ const DECODE_WORKERS: usize = 2;
 
 /// Connections of browsers, for each thread that serves them. Further ones wait until one of these ends.
 const HTTP_CONNECTIONS: usize = 1024;
+
+/// Connections that the system keeps until one of our threads takes them, on each port.
+const WAITING_CONNECTIONS: libc::c_int = 1024;
 
 /// Files and sockets that may be open: all connections there can be, and what is stored and asked meanwhile.
 const OPEN_FILES: libc::rlim_t = 16_384;
@@ -390,6 +394,7 @@ fn pages(
 fn bind(what: &str, address: SocketAddr) -> anyhow::Result<(std::net::TcpListener, SocketAddr)> {
     let bound = || {
         let listener = std::net::TcpListener::bind(address)?;
+        listen_further(&listener)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         Ok((listener, address))
@@ -405,4 +410,14 @@ fn bind(what: &str, address: SocketAddr) -> anyhow::Result<(std::net::TcpListene
         ),
         _ => anyhow::anyhow!("cannot listen on {address} for {what}: {err}"),
     })
+}
+
+/// The 128 connections that may wait by default are fewer than a few browsers and modalities open in the same instant,
+/// and what the queue has no room for the system drops without a word.
+fn listen_further(listener: &std::net::TcpListener) -> std::io::Result<()> {
+    // SAFETY: the descriptor is an open socket that listens; listening again changes the length of its queue alone.
+    match unsafe { libc::listen(listener.as_raw_fd(), WAITING_CONNECTIONS) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    }
 }
