@@ -41,6 +41,8 @@ CREATE TABLE study (
   patient_name                       VARCHAR(324) COLLATE utf8mb4_unicode_520_ci NOT NULL DEFAULT '' COMMENT '(0010,0010), all component groups, = between them',
   patient_name_folded                VARCHAR(1000)   NOT NULL DEFAULT '' COMMENT 'patient_name without case, accents and punctuation, for searching: each component group, | between them',
   patient_name_sort                  VARCHAR(64)     NOT NULL DEFAULT '' COMMENT 'the start of patient_name_folded, for sorting',
+  patient_name_second                VARCHAR(64)     GENERATED ALWAYS AS (IF(LOCATE('|', patient_name_folded) = 0, '', LEFT(SUBSTRING_INDEX(SUBSTRING_INDEX(patient_name_folded, '|', 2), '|', -1), 64))) STORED COMMENT 'the start of its second component group',
+  patient_name_third                 VARCHAR(64)     GENERATED ALWAYS AS (IF(patient_name_folded LIKE '%|%|%', LEFT(SUBSTRING_INDEX(patient_name_folded, '|', -1), 64), '')) STORED COMMENT 'the start of its third component group',
   patient_birth_date                 DATE            NULL COMMENT '(0010,0030)',
   patient_birth_time                 TIME(6)         NULL COMMENT '(0010,0032)',
   patient_sex                        VARCHAR(16)     NOT NULL DEFAULT '' COMMENT '(0010,0040)',
@@ -55,6 +57,8 @@ CREATE TABLE study (
   study_description                  VARCHAR(255) COLLATE utf8mb4_unicode_520_ci NOT NULL DEFAULT '' COMMENT '(0008,1030)',
   referring_physician_name           VARCHAR(324) COLLATE utf8mb4_unicode_520_ci NOT NULL DEFAULT '' COMMENT '(0008,0090)',
   referring_physician_name_folded    VARCHAR(1000)   NOT NULL DEFAULT '',
+  referring_physician_name_second    VARCHAR(64)     GENERATED ALWAYS AS (IF(LOCATE('|', referring_physician_name_folded) = 0, '', LEFT(SUBSTRING_INDEX(SUBSTRING_INDEX(referring_physician_name_folded, '|', 2), '|', -1), 64))) STORED,
+  referring_physician_name_third     VARCHAR(64)     GENERATED ALWAYS AS (IF(referring_physician_name_folded LIKE '%|%|%', LEFT(SUBSTRING_INDEX(referring_physician_name_folded, '|', -1), 64), '')) STORED,
   physicians_of_record               VARCHAR(324) COLLATE utf8mb4_unicode_520_ci NOT NULL DEFAULT '' COMMENT '(0008,1048)',
   name_of_physicians_reading_study   VARCHAR(324) COLLATE utf8mb4_unicode_520_ci NOT NULL DEFAULT '' COMMENT '(0008,1060)',
   admitting_diagnoses_description    VARCHAR(255) COLLATE utf8mb4_unicode_520_ci NOT NULL DEFAULT '' COMMENT '(0008,1080)',
@@ -80,6 +84,10 @@ CREATE TABLE study (
   KEY study_by_birth_date (patient_birth_date, study_key),
   KEY study_by_images (number_of_study_related_instances, study_key),
   KEY study_by_referring_physician_folded (referring_physician_name_folded(64), study_key),
+  KEY study_by_second_name (patient_name_second, study_key),
+  KEY study_by_third_name (patient_name_third, study_key),
+  KEY study_by_second_referring_physician (referring_physician_name_second, study_key),
+  KEY study_by_third_referring_physician (referring_physician_name_third, study_key),
   CONSTRAINT study_of_patient FOREIGN KEY (patient_key) REFERENCES patient (patient_key)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'A study, with what a study list shows of it';
 
@@ -229,7 +237,14 @@ CREATE TABLE peer (
   ae_title     VARCHAR(16)     NOT NULL,
   host         VARCHAR(255)    NOT NULL DEFAULT '' COMMENT 'name or IP address it calls from; empty: from anywhere',
   port         SMALLINT UNSIGNED NULL COMMENT 'where it listens, if it does',
+  may_echo     BOOLEAN         NOT NULL DEFAULT TRUE COMMENT 'it may verify, C-ECHO',
   may_store    BOOLEAN         NOT NULL DEFAULT TRUE COMMENT 'its C-STORE is accepted',
+  may_find     BOOLEAN         NOT NULL DEFAULT FALSE COMMENT 'it may query, C-FIND',
+  may_get      BOOLEAN         NOT NULL DEFAULT FALSE COMMENT 'it may retrieve to itself, C-GET',
+  may_move     BOOLEAN         NOT NULL DEFAULT FALSE COMMENT 'it may have studies sent to a destination, C-MOVE',
+  may_commit   BOOLEAN         NOT NULL DEFAULT TRUE COMMENT 'it may ask for storage commitment, N-ACTION',
+  is_destination BOOLEAN       NOT NULL DEFAULT FALSE COMMENT 'a C-MOVE may name it as its destination',
+  offers_commitment BOOLEAN    NOT NULL DEFAULT FALSE COMMENT 'it is asked for storage commitment after we have sent to it',
   tls          VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL DEFAULT 'optional' COMMENT 'optional; required; certificate: required, with the one below',
   certificate_sha256 BINARY(32) NULL COMMENT 'SHA-256 of the DER of its certificate',
   description  VARCHAR(255)    NOT NULL DEFAULT '',
@@ -239,18 +254,20 @@ CREATE TABLE peer (
   UNIQUE KEY peer_by_ae_title (ae_title)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'A remote AE that the administrator knows';
 
--- An AE that called and is not among the peers, so that the page can offer to allow it.
+-- An AE that called, or that a C-MOVE named, and was refused, so that the page can offer to allow it.
 CREATE TABLE unknown_caller (
   calling_ae_title VARCHAR(16)  NOT NULL,
   address          VARCHAR(64)  NOT NULL COMMENT 'its IP address',
   called_ae_title  VARCHAR(16)  NOT NULL,
   asked_for        VARCHAR(255) NOT NULL COMMENT 'what its last call proposed, in words',
+  services         VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL DEFAULT '' COMMENT 'of which services that is',
+  refusal          VARCHAR(255) NOT NULL DEFAULT '' COMMENT 'why it was refused, in words',
   calls            INT UNSIGNED NOT NULL DEFAULT 1,
   first_seen_at    DATETIME(6)  NOT NULL COMMENT 'UTC',
   last_seen_at     DATETIME(6)  NOT NULL COMMENT 'UTC',
   PRIMARY KEY (calling_ae_title, address),
   KEY unknown_caller_by_last_seen (last_seen_at)
-) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'An AE that called and is not among the peers';
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'An AE that called and was refused';
 
 -- What an administrator changes while the program runs, by name.
 CREATE TABLE setting (

@@ -16,7 +16,7 @@ use filmroom::db::visibility::Visibility;
 use filmroom::dicom::attributes::Attributes;
 use filmroom::dicom::data_set::DataSet;
 use filmroom::dicom::prescan;
-use filmroom::dicom::query::{Attribute, Direction, Key, Matching, Page, Query, Sort, SortKey, Word};
+use filmroom::dicom::query::{Attribute, Direction, Key, Level, Matching, Page, Query, Sort, SortKey, Word};
 use filmroom::dicom::uid::Encoding;
 use filmroom::render::{self, Frame, Picture, Pixels, View, Window};
 
@@ -41,6 +41,7 @@ fn receiving(criterion: &mut Criterion) {
 /// A search of the study list becomes SQL.
 fn searching(criterion: &mut Criterion) {
     let query = Query {
+        level: Level::Study,
         words: Word::all("Müller-Lüdenscheidt 4711"),
         keys: vec![Key {
             attribute: Attribute::ModalitiesInStudy,

@@ -19,6 +19,7 @@ use crate::db::audit::{self, Action, Actor, ActorKind, Entry};
 use crate::db::peer::Encryption;
 use crate::db::{self, DatabaseUrl};
 use crate::dicom::ae_title::AeTitle;
+use crate::dicom::service::Services;
 use crate::dimse::access::UnknownPeers;
 use crate::private_server::{self, PrivateServer};
 use crate::server::Server;
@@ -92,9 +93,15 @@ enum PeerCommand {
         /// Port it listens on, if it does.
         #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
         port: Option<u16>,
-        /// Only C-ECHO: its C-STORE is refused.
+        /// What it may use here, of echo, store, find, get, move and commit, with commas between.
+        #[arg(long, value_name = "SERVICES", default_value = "echo,store,commit")]
+        may: Services,
+        /// A C-MOVE may name it as its destination. Needs its host and port.
         #[arg(long)]
-        no_store: bool,
+        destination: bool,
+        /// Ask it for storage commitment after sending to it.
+        #[arg(long)]
+        offers_commitment: bool,
         /// optional: in plain or by TLS. required: by TLS alone. certificate: by TLS with its certificate alone.
         #[arg(long, value_name = "optional|required|certificate", default_value = "optional")]
         tls: String,
@@ -250,7 +257,17 @@ async fn note(change: &mut impl Queryable, details: String) -> anyhow::Result<()
 async fn peer_command(pool: &db::Pool, command: PeerCommand) -> anyhow::Result<()> {
     let mut conn = db::acquire(pool).await?;
     match command {
-        PeerCommand::Add { ae_title, host, port, no_store, tls, certificate, description } => {
+        PeerCommand::Add {
+            ae_title,
+            host,
+            port,
+            may,
+            destination,
+            offers_commitment,
+            tls,
+            certificate,
+            description,
+        } => {
             let ae_title: AeTitle = ae_title.parse()?;
             let (host, description) = (host.trim().to_owned(), description.trim().to_owned());
             if !host.is_empty() && !db::peer::is_host(&host) {
@@ -264,7 +281,9 @@ async fn peer_command(pool: &db::Pool, command: PeerCommand) -> anyhow::Result<(
                 ae_title,
                 host,
                 port,
-                may_store: !no_store,
+                services: may,
+                is_destination: destination,
+                offers_commitment,
                 encryption,
                 certificate,
                 description,
@@ -290,14 +309,14 @@ async fn peer_command(pool: &db::Pool, command: PeerCommand) -> anyhow::Result<(
             for peer in peers {
                 let host = if peer.host.is_empty() { "any address" } else { &peer.host };
                 let port = peer.port.map_or_else(|| "-".into(), |port| port.to_string());
-                let may = if peer.may_store { "echo, store" } else { "echo" };
+                let may = peer.services.to_string();
                 let how = match peer.encryption {
                     Encryption::Optional => "plain or TLS",
                     Encryption::Required => "TLS",
                     Encryption::Certificate => "TLS, its certificate",
                 };
                 println!(
-                    "{:<16}  {:<24}  {:<5}  {:<11}  {:<20}  {}",
+                    "{:<16}  {:<24}  {:<5}  {:<36}  {:<20}  {}",
                     peer.ae_title.as_str(),
                     host,
                     port,

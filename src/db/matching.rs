@@ -1,13 +1,17 @@
-//! A [`Query`] becomes the WHERE and ORDER BY of a SELECT over `study`. Pure.
+//! A [`Query`] becomes the FROM, WHERE and ORDER BY of a SELECT. Pure.
 //!
-//! What a person or a peer wrote is only ever bound; column names and directions are literals of this file. LIKE
-//! patterns are escaped with `!`, said explicitly, so that no SQL mode changes what they mean.
+//! What a person or a peer wrote is only ever bound; column names and directions are literals of these files.
+
+mod column;
+mod pattern;
 
 use mysql_async::Value;
 
+use self::column::{Column, Text, column};
+pub(super) use self::pattern::literally;
+use self::pattern::{beginning, containing, fold_around_wild_cards, folded_words, is_wild, like};
 use super::visibility::Visibility;
-use crate::dicom::person_name;
-use crate::dicom::query::{Attribute, Direction, Key, Kind, Matching, Query, Sort, SortKey, Word};
+use crate::dicom::query::{Attribute, Direction, Key, Kind, Level, Matching, Query, Sort, SortKey, Word};
 
 /// Conditions joined by AND, with a question mark for each of `params`.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,7 +37,7 @@ impl Conditions {
     }
 }
 
-/// The WHERE of `query` over `study`, among the studies that are visible.
+/// The WHERE of `query` over the tables of its level, among the studies that are visible.
 pub fn conditions(query: &Query, visibility: &Visibility) -> Conditions {
     let mut conditions = Conditions { sql: Vec::new(), params: Vec::new() };
     if *visibility != Visibility::All {
@@ -44,13 +48,37 @@ pub fn conditions(query: &Query, visibility: &Visibility) -> Conditions {
         anywhere(&mut conditions, word);
     }
     for key in &query.keys {
-        of_key(&mut conditions, key);
+        of_key(&mut conditions, key, query.level);
     }
     if let Some(newest) = query.page.as_of {
         // Plus nothing, or the servers would take it for a range of the table and read that instead of an index.
         conditions.add("study.study_key + 0 <= ?", [newest.into()]);
     }
     conditions
+}
+
+/// The tables of a level, joined from the top down.
+pub fn tables(level: Level) -> &'static str {
+    match level {
+        Level::Patient => "patient",
+        Level::Study => "study",
+        Level::Series => {
+            "study
+             JOIN series ON series.study_key = study.study_key
+             JOIN equipment ON equipment.equipment_key = series.equipment_key"
+        }
+        Level::Image => {
+            "study
+             JOIN series ON series.study_key = study.study_key
+             JOIN equipment ON equipment.equipment_key = series.equipment_key
+             JOIN instance ON instance.series_key = series.series_key"
+        }
+    }
+}
+
+/// What the value of an attribute is read from.
+pub fn value_of(attribute: Attribute, level: Level) -> &'static str {
+    column::sql(attribute, level)
 }
 
 /// The ORDER BY of `sort`, ending in what no two studies share.
@@ -96,116 +124,207 @@ pub fn index(by: SortKey) -> &'static str {
     }
 }
 
-/// Where an attribute stands, and how its column compares.
-struct Column {
-    name: &'static str,
-    /// For person names, the column that is searched.
-    folded: &'static str,
-    /// ASCII columns must not be compared with anything else: the server would refuse the mix.
-    ascii: bool,
-}
-
-impl Column {
-    /// The column for comparing with text under this collation.
-    fn as_text(&self, collation: &str) -> String {
-        match self.ascii {
-            true => format!("CONVERT({} USING utf8mb4) COLLATE {collation}", self.name),
-            false => format!("{} COLLATE {collation}", self.name),
-        }
+fn of_key(conditions: &mut Conditions, key: &Key, level: Level) {
+    if level == Level::Patient && key.attribute.kind() == Kind::PersonName {
+        return of_name_of_patient(conditions, key);
     }
-}
-
-fn column(attribute: Attribute) -> Column {
-    let text = |name| Column { name, folded: name, ascii: false };
-    let ascii = |name| Column { name, folded: name, ascii: true };
-    match attribute {
-        Attribute::PatientName => {
-            Column { name: "study.patient_name", folded: "study.patient_name_folded", ascii: false }
-        }
-        Attribute::ReferringPhysicianName => Column {
-            name: "study.referring_physician_name",
-            folded: "study.referring_physician_name_folded",
-            ascii: false,
-        },
-        Attribute::PatientId => text("study.patient_id"),
-        Attribute::PatientBirthDate => text("study.patient_birth_date"),
-        Attribute::PatientSex => text("study.patient_sex"),
-        Attribute::StudyInstanceUid => ascii("study.study_instance_uid"),
-        Attribute::StudyDate => text("study.study_date"),
-        Attribute::AccessionNumber => text("study.accession_number"),
-        Attribute::StudyId => text("study.study_id"),
-        Attribute::StudyDescription => text("study.study_description"),
-        Attribute::ModalitiesInStudy => ascii("study.modalities_in_study"),
-        Attribute::InstitutionName => text("study.institution_name"),
-    }
-}
-
-fn of_key(conditions: &mut Conditions, key: &Key) {
-    let column = column(key.attribute);
+    let column = column(key.attribute, level);
     match &key.matching {
         Matching::Universal => {}
-        Matching::SingleValue(value) => one_of(conditions, key.attribute, &column, &[value.as_str()]),
+        Matching::SingleValue(value) => any_of(conditions, key.attribute, &column, &[value.as_str()]),
+        Matching::WildCard(value) => any_of(conditions, key.attribute, &column, &[value.as_str()]),
         Matching::ListOfUid(values) | Matching::MultipleValue(values) => {
             let values: Vec<&str> = values.iter().map(String::as_str).collect();
-            one_of(conditions, key.attribute, &column, &values);
-        }
-        Matching::WildCard(pattern) if key.attribute.kind() == Kind::PersonName => {
-            group_like(conditions, &column, pattern);
-        }
-        Matching::WildCard(pattern) => {
-            let sql = format!("{} LIKE ? ESCAPE '!'", column.as_text("utf8mb4_bin"));
-            conditions.add(sql, [like(pattern).into()]);
+            any_of(conditions, key.attribute, &column, &values);
         }
         Matching::Contains(text) => {
             let sql = format!("{} LIKE ? ESCAPE '!'", column.as_text("utf8mb4_unicode_520_ci"));
             conditions.add(sql, [containing(text).into()]);
         }
-        Matching::Range(from, to) => {
-            if let Some(from) = from {
-                conditions.add(format!("{} >= ?", column.name), [(*from).into()]);
-            }
-            if let Some(to) = to {
-                conditions.add(format!("{} <= ?", column.name), [(*to).into()]);
-            }
+        Matching::Range(from, to) => between(conditions, &column, *from, *to),
+        Matching::TimeRange(from, to) => between(conditions, &column, *from, *to),
+        Matching::DateTimeRange(from, to) => {
+            let time = key.attribute.time().map_or("'00:00'", |time| column::sql(time, level));
+            moments(conditions, &column, time, *from, *to);
         }
+        Matching::Number(number) => conditions.add(format!("{} = ?", column.sql), [(*number).into()]),
+        Matching::Empty => conditions.add(is_empty(key.attribute, &column), []),
         Matching::Words(words) => {
+            let folded = match column.text {
+                Text::Folded { folded, .. } => folded.to_owned(),
+                _ => column.as_text("utf8mb4_unicode_520_ci"),
+            };
             for part in words.iter().flat_map(|word| folded_words(word.as_str())) {
-                let sql = format!("{} LIKE ? ESCAPE '!'", column.folded);
-                conditions.add(sql, [containing(&part).into()]);
+                conditions.add(format!("{folded} LIKE ? ESCAPE '!'"), [containing(&part).into()]);
             }
         }
     }
 }
 
-/// Single values, lists of UIDs, and the lists that Modalities in Study is matched with.
-fn one_of(conditions: &mut Conditions, attribute: Attribute, column: &Column, values: &[&str]) {
-    if attribute.kind() == Kind::PersonName {
-        return values.iter().for_each(|value| group_like(conditions, column, value));
+/// A patient has the names that stand in their studies, of which the index has the folded ones.
+fn of_name_of_patient(conditions: &mut Conditions, key: &Key) {
+    let mut named = Conditions { sql: Vec::new(), params: Vec::new() };
+    of_key(&mut named, key, Level::Study);
+    if !named.sql.is_empty() {
+        let sql =
+            format!("patient.patient_key IN (SELECT study.patient_key FROM study WHERE {})", named.sql());
+        conditions.add(sql, named.params);
     }
+}
+
+fn between<T: Into<Value>>(conditions: &mut Conditions, column: &Column, from: Option<T>, to: Option<T>) {
+    if let Some(from) = from {
+        conditions.add(format!("{} >= ?", column.sql), [from.into()]);
+    }
+    if let Some(to) = to {
+        conditions.add(format!("{} <= ?", column.sql), [to.into()]);
+    }
+}
+
+/// A date and the time beside it are one. The date alone is said first, because that is what an index tells.
+fn moments(
+    conditions: &mut Conditions,
+    column: &Column,
+    time: &str,
+    from: Option<chrono::NaiveDateTime>,
+    to: Option<chrono::NaiveDateTime>,
+) {
+    let date = column.sql;
+    if let Some(from) = from {
+        let sql = format!("{date} >= ? AND ({date} > ? OR COALESCE({time}, '00:00') >= ?)");
+        conditions.add(sql, [from.date().into(), from.date().into(), from.time().into()]);
+    }
+    if let Some(to) = to {
+        let sql = format!("{date} <= ? AND ({date} < ? OR COALESCE({time}, '00:00') <= ?)");
+        conditions.add(sql, [to.date().into(), to.date().into(), to.time().into()]);
+    }
+}
+
+fn is_empty(attribute: Attribute, column: &Column) -> String {
+    match attribute.kind() {
+        Kind::Date | Kind::Time => format!("{} IS NULL", column.sql),
+        Kind::Number => format!("COALESCE({}, 0) = 0", column.sql),
+        Kind::PersonName | Kind::Uid | Kind::Text => format!("{} = ''", column.sql),
+    }
+}
+
+/// One of these values, with wild cards or without.
+fn any_of(conditions: &mut Conditions, attribute: Attribute, column: &Column, values: &[&str]) {
+    let takes_wild_cards = attribute.kind() != Kind::Uid;
+    let (patterns, exact): (Vec<&str>, Vec<&str>) =
+        values.iter().partition(|value| takes_wild_cards && value.contains(is_wild));
+    let mut any = Conditions { sql: Vec::new(), params: Vec::new() };
+    match column.text {
+        Text::Folded { folded, starts } => {
+            values.iter().for_each(|value| group_like(&mut any, folded, starts, value));
+        }
+        Text::Names => values.iter().for_each(|value| name_like(&mut any, column, value)),
+        Text::AsciiList if attribute == Attribute::ModalitiesInStudy => modalities(&mut any, values),
+        Text::AsciiList => values.iter().for_each(|value| part_like(&mut any, column, "','", value)),
+        // CHAR(92), because whether a backslash is one in a literal depends on the SQL mode.
+        Text::List => values.iter().for_each(|value| part_like(&mut any, column, "CHAR(92)", value)),
+        Text::Exact | Text::Loose | Text::Ascii => {
+            one_of(&mut any, column, &exact);
+            for pattern in patterns {
+                let sql = format!("{} LIKE ? ESCAPE '!'", column.as_text("utf8mb4_bin"));
+                any.add(sql, [like(pattern).into()]);
+            }
+        }
+    }
+    let sql = match any.sql.len() {
+        0 => "FALSE".to_owned(),
+        1 => any.sql.concat(),
+        _ => format!("({})", any.sql.join(" OR ")),
+    };
+    conditions.add(sql, any.params);
+}
+
+/// Exactly one of these values, which an index can tell.
+fn one_of(any: &mut Conditions, column: &Column, values: &[&str]) {
+    let is_ascii = column.text == Text::Ascii;
     let values: Vec<Value> =
-        values.iter().filter(|value| !column.ascii || value.is_ascii()).map(|&value| value.into()).collect();
-    let sql = if values.is_empty() {
-        "FALSE".to_owned()
-    } else if attribute == Attribute::ModalitiesInStudy {
-        let each = vec!["FIND_IN_SET(?, held.modalities)"; values.len()].join(" OR ");
-        // There are a few dozen sets of modalities whatever the number of studies, and the index has them sorted.
-        format!(
-            "study.modalities_in_study IN (SELECT held.modalities
+        values.iter().filter(|value| !is_ascii || value.is_ascii()).map(|&value| value.into()).collect();
+    if values.is_empty() {
+        return;
+    }
+    let marks = vec!["?"; values.len()].join(", ");
+    let loosely = format!("{} IN ({marks})", column.sql);
+    if column.text == Text::Loose {
+        let exactly = format!("{} IN ({marks})", column.as_text("utf8mb4_bin"));
+        any.add(format!("({loosely} AND {exactly})"), [values.clone(), values].concat());
+    } else {
+        any.add(loosely, values);
+    }
+}
+
+/// One of the values of a column is like `value`, to the letter.
+fn part_like(any: &mut Conditions, column: &Column, separator: &str, value: &str) {
+    let sql = format!(
+        "CONCAT({separator}, {}, {separator}) LIKE CONCAT('%', {separator}, ?, {separator}, '%') ESCAPE '!'",
+        column.as_text("utf8mb4_bin")
+    );
+    any.add(sql, [like(value).into()]);
+}
+
+/// Modalities in Study: there are a few dozen sets of them whatever the number of studies, and the index has them
+/// sorted.
+fn modalities(any: &mut Conditions, values: &[&str]) {
+    let mut each = Vec::new();
+    let mut params: Vec<Value> = Vec::new();
+    for &value in values.iter().filter(|value| value.is_ascii()) {
+        if value.contains(is_wild) {
+            each.push("CONCAT(',', held.modalities, ',') LIKE ? ESCAPE '!'");
+            params.push(format!("%,{},%", like(value)).into());
+        } else {
+            each.push("FIND_IN_SET(?, held.modalities)");
+            params.push(value.into());
+        }
+    }
+    if each.is_empty() {
+        return;
+    }
+    let each = each.join(" OR ");
+    let sql = format!(
+        "study.modalities_in_study IN (SELECT held.modalities
                                               FROM (SELECT DISTINCT modalities_in_study AS modalities
                                                       FROM study) AS held
                                              WHERE {each})"
-        )
-    } else {
-        format!("{} IN ({})", column.name, vec!["?"; values.len()].join(", "))
-    };
-    conditions.add(sql, values);
+    );
+    any.add(sql, params);
 }
 
-/// A whole component group of a person name is like `pattern`, folded. The groups stand between bars.
-fn group_like(conditions: &mut Conditions, column: &Column, pattern: &str) {
+/// A whole component group of a person name is like `pattern`, folded. The groups stand between bars. Where the
+/// pattern says how the group begins, the columns that begin with one each are said too: they have indexes.
+fn group_like(any: &mut Conditions, folded: &str, starts: &[&str], pattern: &str) {
     let pattern = fold_around_wild_cards(pattern);
-    let sql = format!("CONCAT('|', {}, '|') LIKE ? ESCAPE '!'", column.folded);
-    conditions.add(sql, [format!("%|{}|%", like(pattern.trim())).into()]);
+    let start = beginning(&pattern).trim_end();
+    let mut params: Vec<Value> = Vec::new();
+    let mut sql = String::new();
+    if !start.is_empty() {
+        // The columns hold 64 characters.
+        let start: String = start.chars().take(64).collect();
+        let begins = starts.iter().map(|column| format!("{column} LIKE ? ESCAPE '!'"));
+        sql = format!("({}) AND ", begins.collect::<Vec<_>>().join(" OR "));
+        params.extend(starts.iter().map(|_| Value::from(format!("{}%", literally(&start)))));
+    }
+    // What follows the last component that is written may be nothing at all.
+    let alternatives = match pattern.strip_suffix(" *") {
+        Some(whole) => vec![whole.to_owned(), pattern.clone()],
+        None => vec![pattern.trim().to_owned()],
+    };
+    let each = vec![format!("CONCAT('|', {folded}, '|') LIKE ? ESCAPE '!'"); alternatives.len()];
+    params.extend(alternatives.iter().map(|pattern| Value::from(format!("%|{}|%", like(pattern)))));
+    any.add(format!("({sql}({}))", each.join(" OR ")), params);
+}
+
+/// One component group of one name is like `pattern`, whatever the case and the accents, in a column without folded
+/// names.
+fn name_like(any: &mut Conditions, column: &Column, pattern: &str) {
+    let sql = format!(
+        "CONCAT('|', REPLACE(REPLACE({}, CHAR(92), '|'), '=', '|'), '|') LIKE ? ESCAPE '!'",
+        column.as_text("utf8mb4_unicode_520_ci")
+    );
+    any.add(sql, [format!("%|{}|%", like(pattern.trim_end_matches('^'))).into()]);
 }
 
 /// The word is in the patient's name, the Patient ID or the Accession Number.
@@ -218,69 +337,12 @@ fn anywhere(conditions: &mut Conditions, word: &Word) {
         any.push(format!("({})", each.join(" AND ")));
         params.extend(name.iter().map(|part| Value::from(containing(part))));
     }
-    for column in [column(Attribute::PatientId), column(Attribute::AccessionNumber)] {
+    for attribute in [Attribute::PatientId, Attribute::AccessionNumber] {
+        let column = column(attribute, Level::Study);
         any.push(format!("{} LIKE ? ESCAPE '!'", column.as_text("utf8mb4_unicode_520_ci")));
         params.push(containing(word.as_str()).into());
     }
     conditions.add(format!("({})", any.join("\n     OR ")), params);
-}
-
-/// What a typed word becomes in a folded name: none, one, or several where it held punctuation.
-fn folded_words(word: &str) -> Vec<String> {
-    fold_around_wild_cards(word)
-        .split(' ')
-        .filter(|part| part.chars().any(|c| !is_wild(c)))
-        .map(str::to_owned)
-        .collect()
-}
-
-fn fold_around_wild_cards(text: &str) -> String {
-    let mut folded = String::new();
-    let mut plain = String::new();
-    for c in text.chars() {
-        if is_wild(c) {
-            folded.push_str(&person_name::fold(&std::mem::take(&mut plain)));
-            folded.push(c);
-        } else {
-            plain.push(c);
-        }
-    }
-    folded.push_str(&person_name::fold(&plain));
-    folded
-}
-
-fn is_wild(c: char) -> bool {
-    matches!(c, '*' | '?')
-}
-
-fn containing(text: &str) -> String {
-    format!("%{}%", like(text))
-}
-
-/// The LIKE pattern of a text in which nothing stands for anything else.
-pub(super) fn literally(text: &str) -> String {
-    let mut pattern = String::with_capacity(text.len() + 2);
-    for c in text.chars() {
-        if matches!(c, '%' | '_' | '!') {
-            pattern.push('!');
-        }
-        pattern.push(c);
-    }
-    pattern
-}
-
-/// The LIKE pattern of a text with DICOM's wild cards.
-fn like(text: &str) -> String {
-    let mut pattern = String::with_capacity(text.len() + 2);
-    for c in text.chars() {
-        match c {
-            '*' => pattern.push('%'),
-            '?' => pattern.push('_'),
-            '%' | '_' | '!' => pattern.extend(['!', c]),
-            c => pattern.push(c),
-        }
-    }
-    pattern
 }
 
 #[cfg(test)]
@@ -291,6 +353,7 @@ mod tests {
 
     fn query(text: &str, keys: Vec<Key>) -> Query {
         Query {
+            level: Level::Study,
             words: Word::all(text),
             keys,
             sort: Sort { by: SortKey::StudyDate, direction: Direction::Descending },
@@ -327,11 +390,19 @@ mod tests {
             Matching::MultipleValue(vec!["CT".into(), "MR".into()]),
             Matching::Contains("a".into()),
             Matching::Words(Word::all("a b-c")),
+            Matching::Number(1),
+            Matching::Empty,
+            Matching::TimeRange(None, chrono::NaiveTime::from_hms_opt(10, 0, 0)),
+            Matching::DateTimeRange(day.and_then(|day| day.and_hms_opt(10, 0, 0)), None),
         ];
-        for attribute in [Attribute::PatientName, Attribute::PatientId, Attribute::ModalitiesInStudy] {
-            for matching in &all {
-                let conditions = of(attribute, matching.clone());
-                assert_eq!(conditions.sql().matches('?').count(), conditions.params.len(), "{conditions:?}");
+        for &attribute in Attribute::ALL {
+            for level in Level::ALL {
+                for matching in &all {
+                    let keys = vec![Key { attribute, matching: matching.clone() }];
+                    let conditions = conditions(&Query { level, ..query("", keys) }, &Visibility::All);
+                    let marks = conditions.sql().matches('?').count();
+                    assert_eq!(marks, conditions.params.len(), "{conditions:?}");
+                }
             }
         }
     }
@@ -350,11 +421,6 @@ mod tests {
     }
 
     #[test]
-    fn what_means_something_to_like_is_escaped_and_dicoms_wild_cards_are_not() {
-        assert_eq!(like("50%_!*?\\"), "50!%!_!!%_\\");
-    }
-
-    #[test]
     fn each_word_is_looked_for_in_name_id_and_accession_number() {
         let conditions = conditions(&query("Müller 4711", vec![]), &Visibility::All);
         assert_eq!(texts(&conditions), ["%muller%", "%Müller%", "%Müller%", "%4711%", "%4711%", "%4711%"]);
@@ -370,7 +436,18 @@ mod tests {
     #[test]
     fn a_name_pattern_is_anchored_to_a_component_group() {
         let conditions = of(Attribute::PatientName, Matching::WildCard("DOE^J*".into()));
-        assert_eq!(texts(&conditions), ["%|doe j%|%"]);
+        assert_eq!(texts(&conditions), ["doe j%", "doe j%", "doe j%", "%|doe j%|%"]);
+        let conditions = of(Attribute::PatientName, Matching::WildCard("*DOE".into()));
+        assert_eq!(texts(&conditions), ["%|%doe|%"], "there is no beginning to look for");
+        let conditions = of(Attribute::PatientName, Matching::WildCard("DOE^*".into()));
+        assert_eq!(texts(&conditions), ["doe%", "doe%", "doe%", "%|doe|%", "%|doe %|%"], "or Doe alone");
+    }
+
+    #[test]
+    fn what_compares_loosely_is_compared_to_the_letter_too() {
+        let conditions = of(Attribute::StudyDescription, Matching::SingleValue("Head".into()));
+        assert_eq!(texts(&conditions), ["Head", "Head"]);
+        assert!(conditions.sql().contains("COLLATE utf8mb4_bin"));
     }
 
     #[test]

@@ -4,10 +4,11 @@ use std::net::IpAddr;
 
 use chrono::NaiveDateTime;
 use mysql_async::prelude::{FromRow, Queryable};
-use mysql_async::{Conn, FromRowError, Result, Row, params};
+use mysql_async::{Conn, FromRowError, Result, Row, Value, params};
 
 use super::row::{column, parsed};
 use crate::dicom::ae_title::AeTitle;
+use crate::dicom::service::{Service, Services};
 use crate::tls::Fingerprint;
 
 /// Strangers of whom the page shows a line; the oldest make room for new ones.
@@ -24,8 +25,12 @@ pub struct Peer {
     pub host: String,
     /// Where it listens, if it does.
     pub port: Option<u16>,
-    /// Whether its C-STORE is accepted.
-    pub may_store: bool,
+    /// What it may use here.
+    pub services: Services,
+    /// Whether a C-MOVE may name it as its destination.
+    pub is_destination: bool,
+    /// Whether it is asked for storage commitment after we have sent to it.
+    pub offers_commitment: bool,
     /// How it has to be connected.
     pub encryption: Encryption,
     /// Its certificate, where one has been shown to us.
@@ -83,8 +88,12 @@ pub struct PeerDetails {
     pub host: String,
     /// Where it listens, if it does.
     pub port: Option<u16>,
-    /// Whether its C-STORE is accepted.
-    pub may_store: bool,
+    /// What it may use here.
+    pub services: Services,
+    /// Whether a C-MOVE may name it as its destination.
+    pub is_destination: bool,
+    /// Whether it is asked for storage commitment after we have sent to it.
+    pub offers_commitment: bool,
     /// How it has to be connected.
     pub encryption: Encryption,
     /// Its certificate, where one has been shown to us.
@@ -104,10 +113,22 @@ pub struct UnknownCaller {
     pub called_ae_title: String,
     /// What its last call proposed, in words.
     pub asked_for: String,
+    /// Of which services that is.
+    pub services: Services,
+    /// Why it was refused, in words.
+    pub refusal: String,
     /// How often it called.
     pub calls: u32,
     /// UTC.
     pub last_seen_at: NaiveDateTime,
+}
+
+/// The columns of [`Peer`].
+macro_rules! columns {
+    () => {
+        "peer_key, ae_title, host, port, may_echo, may_store, may_find, may_get, may_move, may_commit,
+                is_destination, offers_commitment, tls, certificate_sha256, description, created_at, last_seen_at"
+    };
 }
 
 impl FromRow for Peer {
@@ -117,7 +138,9 @@ impl FromRow for Peer {
             ae_title: parsed(&row, "ae_title")?,
             host: column(&row, "host")?,
             port: column(&row, "port")?,
-            may_store: column(&row, "may_store")?,
+            services: services(&row)?,
+            is_destination: column(&row, "is_destination")?,
+            offers_commitment: column(&row, "offers_commitment")?,
             encryption: parsed(&row, "tls")?,
             certificate: fingerprint(&row)?,
             description: column(&row, "description")?,
@@ -134,10 +157,34 @@ impl FromRow for UnknownCaller {
             address: column(&row, "address")?,
             called_ae_title: column(&row, "called_ae_title")?,
             asked_for: column(&row, "asked_for")?,
+            services: parsed(&row, "services")?,
+            refusal: column(&row, "refusal")?,
             calls: column(&row, "calls")?,
             last_seen_at: column(&row, "last_seen_at")?,
         })
     }
+}
+
+/// The column of each service.
+fn service_column(service: Service) -> &'static str {
+    match service {
+        Service::Echo => "may_echo",
+        Service::Store => "may_store",
+        Service::Find => "may_find",
+        Service::Get => "may_get",
+        Service::Move => "may_move",
+        Service::Commit => "may_commit",
+    }
+}
+
+fn services(row: &Row) -> std::result::Result<Services, FromRowError> {
+    let mut services = Services::NONE;
+    for service in Service::ALL {
+        if column::<bool>(row, service_column(service))? {
+            services = services.with(service);
+        }
+    }
+    Ok(services)
 }
 
 fn fingerprint(row: &Row) -> std::result::Result<Option<Fingerprint>, FromRowError> {
@@ -164,10 +211,13 @@ pub fn is_host(text: &str) -> bool {
 /// All peers, by AE title.
 pub async fn list(conn: &mut Conn) -> Result<Vec<Peer>> {
     conn.exec(
-        "SELECT peer_key, ae_title, host, port, may_store, tls, certificate_sha256, description, created_at,
-                last_seen_at
+        concat!(
+            "SELECT ",
+            columns!(),
+            "
            FROM peer
-          ORDER BY ae_title",
+          ORDER BY ae_title"
+        ),
         (),
     )
     .await
@@ -176,10 +226,13 @@ pub async fn list(conn: &mut Conn) -> Result<Vec<Peer>> {
 /// The peer with this AE title.
 pub async fn by_ae_title(conn: &mut Conn, ae_title: &AeTitle) -> Result<Option<Peer>> {
     conn.exec_first(
-        "SELECT peer_key, ae_title, host, port, may_store, tls, certificate_sha256, description, created_at,
-                last_seen_at
+        concat!(
+            "SELECT ",
+            columns!(),
+            "
            FROM peer
-          WHERE ae_title = :ae_title",
+          WHERE ae_title = :ae_title"
+        ),
         params! { "ae_title" => ae_title.as_str() },
     )
     .await
@@ -188,10 +241,13 @@ pub async fn by_ae_title(conn: &mut Conn, ae_title: &AeTitle) -> Result<Option<P
 /// The peer with this number.
 pub async fn by_key(conn: &mut impl Queryable, peer_key: u64) -> Result<Option<Peer>> {
     conn.exec_first(
-        "SELECT peer_key, ae_title, host, port, may_store, tls, certificate_sha256, description, created_at,
-                last_seen_at
+        concat!(
+            "SELECT ",
+            columns!(),
+            "
            FROM peer
-          WHERE peer_key = :peer_key",
+          WHERE peer_key = :peer_key"
+        ),
         params! { "peer_key" => peer_key },
     )
     .await
@@ -201,17 +257,11 @@ pub async fn by_key(conn: &mut impl Queryable, peer_key: u64) -> Result<Option<P
 /// What was noted of it as a stranger is forgotten.
 pub async fn add(conn: &mut impl Queryable, peer: &PeerDetails) -> Result<()> {
     conn.exec_drop(
-        "INSERT INTO peer (ae_title, host, port, may_store, tls, certificate_sha256, description, created_at)
-         VALUES (:ae_title, :host, :port, :may_store, :tls, :certificate_sha256, :description, UTC_TIMESTAMP(6))",
-        params! {
-            "ae_title" => peer.ae_title.as_str(),
-            "host" => &peer.host,
-            "port" => peer.port,
-            "may_store" => peer.may_store,
-            "tls" => peer.encryption.as_str(),
-            "certificate_sha256" => peer.certificate.as_ref().map(Fingerprint::as_bytes),
-            "description" => &peer.description,
-        },
+        "INSERT INTO peer (ae_title, host, port, may_echo, may_store, may_find, may_get, may_move, may_commit,
+                           is_destination, offers_commitment, tls, certificate_sha256, description, created_at)
+         VALUES (:ae_title, :host, :port, :may_echo, :may_store, :may_find, :may_get, :may_move, :may_commit,
+                 :is_destination, :offers_commitment, :tls, :certificate_sha256, :description, UTC_TIMESTAMP(6))",
+        values(peer),
     )
     .await?;
     conn.exec_drop(
@@ -222,27 +272,44 @@ pub async fn add(conn: &mut impl Queryable, peer: &PeerDetails) -> Result<()> {
     .await
 }
 
+/// What is written of a peer, by the names that stand in the statements.
+fn values(peer: &PeerDetails) -> Vec<(String, Value)> {
+    let mut values: Vec<(String, Value)> = Service::ALL
+        .into_iter()
+        .map(|service| (service_column(service).to_owned(), peer.services.has(service).into()))
+        .collect();
+    let certificate = peer.certificate.as_ref().map(Fingerprint::as_bytes);
+    for (name, value) in [
+        ("ae_title", peer.ae_title.as_str().into()),
+        ("host", (&peer.host).into()),
+        ("port", peer.port.into()),
+        ("is_destination", peer.is_destination.into()),
+        ("offers_commitment", peer.offers_commitment.into()),
+        ("tls", peer.encryption.as_str().into()),
+        ("certificate_sha256", certificate.into()),
+        ("description", (&peer.description).into()),
+    ] {
+        values.push((name.to_owned(), value));
+    }
+    values
+}
+
 /// Changes what the administrator decided of a peer. False if there is no such peer any more.
 pub async fn update(conn: &mut impl Queryable, peer_key: u64, peer: &PeerDetails) -> Result<bool> {
     // An update to the same values touches no row, so existence is asked for.
     if by_key(conn, peer_key).await?.is_none() {
         return Ok(false);
     }
+    let mut values = values(peer);
+    values.push(("peer_key".to_owned(), peer_key.into()));
     conn.exec_drop(
         "UPDATE peer
-            SET ae_title = :ae_title, host = :host, port = :port, may_store = :may_store, tls = :tls,
+            SET ae_title = :ae_title, host = :host, port = :port, may_echo = :may_echo, may_store = :may_store,
+                may_find = :may_find, may_get = :may_get, may_move = :may_move, may_commit = :may_commit,
+                is_destination = :is_destination, offers_commitment = :offers_commitment, tls = :tls,
                 certificate_sha256 = :certificate_sha256, description = :description
           WHERE peer_key = :peer_key",
-        params! {
-            "peer_key" => peer_key,
-            "ae_title" => peer.ae_title.as_str(),
-            "host" => &peer.host,
-            "port" => peer.port,
-            "may_store" => peer.may_store,
-            "tls" => peer.encryption.as_str(),
-            "certificate_sha256" => peer.certificate.as_ref().map(Fingerprint::as_bytes),
-            "description" => &peer.description,
-        },
+        values,
     )
     .await?;
     Ok(true)
@@ -265,30 +332,47 @@ pub async fn seen(conn: &mut Conn, peer_key: u64) -> Result<()> {
     .await
 }
 
-/// Notes a call of an AE that is not among the peers, so that the page can offer to allow it. At most two hundred
-/// are kept: whoever can reach the port could otherwise fill the table with names.
-pub async fn note_unknown(
-    conn: &mut Conn,
-    calling: &AeTitle,
-    address: &str,
-    called: &str,
-    asked_for: &str,
-) -> Result<()> {
+/// An AE that was refused: it called, or a C-MOVE named it as its destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused<'a> {
+    /// What it calls itself.
+    pub ae_title: &'a AeTitle,
+    /// Its IP address; empty where it did not call.
+    pub address: &'a str,
+    /// What it called us.
+    pub called: &'a str,
+    /// What it proposed, in words.
+    pub asked_for: &'a str,
+    /// Of which services that is.
+    pub services: Services,
+    /// Why it was refused, in words.
+    pub refusal: &'a str,
+}
+
+/// Notes that an AE was refused, so that the page can offer to allow it. At most two hundred are kept: whoever can
+/// reach the port could otherwise fill the table with names.
+pub async fn note_refused(conn: &mut Conn, refused: &Refused<'_>) -> Result<()> {
     let cut = |text: &str, length| text.chars().take(length).collect::<String>();
     conn.exec_drop(
         "INSERT INTO unknown_caller
-                (calling_ae_title, address, called_ae_title, asked_for, calls, first_seen_at, last_seen_at)
-         VALUES (:calling, :address, :called, :asked_for, 1, UTC_TIMESTAMP(6), UTC_TIMESTAMP(6))
+                (calling_ae_title, address, called_ae_title, asked_for, services, refusal, calls, first_seen_at,
+                 last_seen_at)
+         VALUES (:calling, :address, :called, :asked_for, :services, :refusal, 1, UTC_TIMESTAMP(6),
+                 UTC_TIMESTAMP(6))
              ON DUPLICATE KEY UPDATE
                 called_ae_title = :called,
                 asked_for = :asked_for,
+                services = :services,
+                refusal = :refusal,
                 calls = LEAST(calls + 1, 4294967295),
                 last_seen_at = UTC_TIMESTAMP(6)",
         params! {
-            "calling" => calling.as_str(),
-            "address" => cut(address, 64),
-            "called" => cut(called, 16),
-            "asked_for" => cut(asked_for, 255),
+            "calling" => refused.ae_title.as_str(),
+            "address" => cut(refused.address, 64),
+            "called" => cut(refused.called, 16),
+            "asked_for" => cut(refused.asked_for, 255),
+            "services" => refused.services.to_string(),
+            "refusal" => cut(refused.refusal, 255),
         },
     )
     .await?;
@@ -313,11 +397,27 @@ pub async fn note_unknown(
 /// The AEs that called and are not among the peers, the last to call first.
 pub async fn unknown(conn: &mut Conn) -> Result<Vec<UnknownCaller>> {
     conn.exec(
-        "SELECT calling_ae_title, address, called_ae_title, asked_for, calls, last_seen_at
+        "SELECT calling_ae_title, address, called_ae_title, asked_for, services, refusal, calls,
+                last_seen_at
            FROM unknown_caller
           ORDER BY last_seen_at DESC, calling_ae_title, address
           LIMIT :kept",
         params! { "kept" => CALLERS_KEPT },
+    )
+    .await
+}
+
+/// The AE that was refused under this title, from this address.
+pub async fn refused(
+    conn: &mut impl Queryable,
+    calling: &AeTitle,
+    address: &str,
+) -> Result<Option<UnknownCaller>> {
+    conn.exec_first(
+        "SELECT calling_ae_title, address, called_ae_title, asked_for, services, refusal, calls, last_seen_at
+           FROM unknown_caller
+          WHERE calling_ae_title = :calling AND address = :address",
+        params! { "calling" => calling.as_str(), "address" => address },
     )
     .await
 }

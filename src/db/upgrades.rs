@@ -163,4 +163,25 @@ pub const UPGRADES: &[&str] = &[
     "ALTER TABLE peer
        ADD COLUMN tls VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL DEFAULT 'optional' COMMENT 'optional; required; certificate: required, with the one below' AFTER may_store,
        ADD COLUMN certificate_sha256 BINARY(32) NULL COMMENT 'SHA-256 of the DER of its certificate' AFTER tls",
+    "ALTER TABLE peer
+       ADD COLUMN may_echo BOOLEAN NOT NULL DEFAULT TRUE COMMENT 'it may verify, C-ECHO' AFTER port,
+       ADD COLUMN may_find BOOLEAN NOT NULL DEFAULT FALSE COMMENT 'it may query, C-FIND' AFTER may_store,
+       ADD COLUMN may_get BOOLEAN NOT NULL DEFAULT FALSE COMMENT 'it may retrieve to itself, C-GET' AFTER may_find,
+       ADD COLUMN may_move BOOLEAN NOT NULL DEFAULT FALSE COMMENT 'it may have studies sent to a destination, C-MOVE' AFTER may_get,
+       ADD COLUMN may_commit BOOLEAN NOT NULL DEFAULT TRUE COMMENT 'it may ask for storage commitment, N-ACTION' AFTER may_move,
+       ADD COLUMN is_destination BOOLEAN NOT NULL DEFAULT FALSE COMMENT 'a C-MOVE may name it as its destination' AFTER may_commit,
+       ADD COLUMN offers_commitment BOOLEAN NOT NULL DEFAULT FALSE COMMENT 'it is asked for storage commitment after we have sent to it' AFTER is_destination",
+    "ALTER TABLE unknown_caller
+       ADD COLUMN services VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL DEFAULT '' COMMENT 'of which services that is' AFTER asked_for,
+       ADD COLUMN refusal VARCHAR(255) NOT NULL DEFAULT '' COMMENT 'why it was refused, in words' AFTER services,
+       COMMENT = 'An AE that called and was refused'",
+    "ALTER TABLE study
+       ADD COLUMN patient_name_second VARCHAR(64) GENERATED ALWAYS AS (IF(LOCATE('|', patient_name_folded) = 0, '', LEFT(SUBSTRING_INDEX(SUBSTRING_INDEX(patient_name_folded, '|', 2), '|', -1), 64))) STORED COMMENT 'the start of its second component group' AFTER patient_name_sort,
+       ADD COLUMN patient_name_third VARCHAR(64) GENERATED ALWAYS AS (IF(patient_name_folded LIKE '%|%|%', LEFT(SUBSTRING_INDEX(patient_name_folded, '|', -1), 64), '')) STORED COMMENT 'the start of its third component group' AFTER patient_name_second,
+       ADD COLUMN referring_physician_name_second VARCHAR(64) GENERATED ALWAYS AS (IF(LOCATE('|', referring_physician_name_folded) = 0, '', LEFT(SUBSTRING_INDEX(SUBSTRING_INDEX(referring_physician_name_folded, '|', 2), '|', -1), 64))) STORED AFTER referring_physician_name_folded,
+       ADD COLUMN referring_physician_name_third VARCHAR(64) GENERATED ALWAYS AS (IF(referring_physician_name_folded LIKE '%|%|%', LEFT(SUBSTRING_INDEX(referring_physician_name_folded, '|', -1), 64), '')) STORED AFTER referring_physician_name_second,
+       ADD KEY study_by_second_name (patient_name_second, study_key),
+       ADD KEY study_by_third_name (patient_name_third, study_key),
+       ADD KEY study_by_second_referring_physician (referring_physician_name_second, study_key),
+       ADD KEY study_by_third_referring_physician (referring_physician_name_third, study_key)",
 ];

@@ -12,6 +12,8 @@ pub mod implementation;
 pub mod person_name;
 pub mod prescan;
 pub mod query;
+pub mod service;
 pub mod sop_class;
 pub mod uid;
 pub mod value;
+pub mod writer;

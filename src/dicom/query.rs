@@ -3,13 +3,19 @@
 //! The study list's form becomes a [`Query`] (`web::filters`), as a C-FIND identifier and a QIDO-RS address can.
 //! `db::matching` turns it into SQL. Values are parsed here once and not looked at again.
 
-use chrono::NaiveDate;
+mod attribute;
+pub mod identifier;
 
+use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
+
+pub use self::attribute::{Attribute, InRequest, Kind, Level};
 use super::value;
 
-/// Which studies, in which order, and which page of them. A study matches when every word and every key does.
+/// What is looked for, in which order, and which page of it. It matches when every word and every key does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Query {
+    /// Patients, studies, series or instances.
+    pub level: Level,
     /// Words of which each is in the patient's name, in the Patient ID or in the Accession Number.
     pub words: Vec<Word>,
     /// Attributes and what they are to match.
@@ -29,48 +35,6 @@ pub struct Key {
     pub matching: Matching,
 }
 
-/// The keys of the patient and study levels, PS3.4 C.6.2.1, as far as the index has them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Attribute {
-    /// (0010,0010)
-    PatientName,
-    /// (0010,0020)
-    PatientId,
-    /// (0010,0030)
-    PatientBirthDate,
-    /// (0010,0040)
-    PatientSex,
-    /// (0020,000D)
-    StudyInstanceUid,
-    /// (0008,0020)
-    StudyDate,
-    /// (0008,0050)
-    AccessionNumber,
-    /// (0020,0010)
-    StudyId,
-    /// (0008,1030)
-    StudyDescription,
-    /// (0008,0090)
-    ReferringPhysicianName,
-    /// (0008,0061)
-    ModalitiesInStudy,
-    /// (0008,0080)
-    InstitutionName,
-}
-
-/// How the values of an attribute are written, as far as matching depends on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// VR PN.
-    PersonName,
-    /// VR DA.
-    Date,
-    /// VR UI.
-    Uid,
-    /// VR CS, LO, SH.
-    Text,
-}
-
 /// How a key matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Matching {
@@ -84,6 +48,14 @@ pub enum Matching {
     WildCard(String),
     /// C.2.2.2.5: a date from the first to the second, both included; without one, open on that side.
     Range(Option<NaiveDate>, Option<NaiveDate>),
+    /// Likewise a time of day.
+    TimeRange(Option<NaiveTime>, Option<NaiveTime>),
+    /// Likewise a date and the time beside it as one.
+    DateTimeRange(Option<NaiveDateTime>, Option<NaiveDateTime>),
+    /// A number, however it is written.
+    Number(i64),
+    /// C.2.2.2.7: no value.
+    Empty,
     /// C.2.2.2.8: one of these values.
     MultipleValue(Vec<String>),
     /// Not in the standard: the value contains this, whatever the case; `*` and `?` as above.
@@ -195,30 +167,15 @@ impl Page {
     }
 }
 
-impl Attribute {
-    /// How its values are written.
-    pub fn kind(self) -> Kind {
-        match self {
-            Attribute::PatientName | Attribute::ReferringPhysicianName => Kind::PersonName,
-            Attribute::PatientBirthDate | Attribute::StudyDate => Kind::Date,
-            Attribute::StudyInstanceUid => Kind::Uid,
-            Attribute::PatientId
-            | Attribute::PatientSex
-            | Attribute::AccessionNumber
-            | Attribute::StudyId
-            | Attribute::StudyDescription
-            | Attribute::ModalitiesInStudy
-            | Attribute::InstitutionName => Kind::Text,
-        }
-    }
-}
-
 impl Matching {
-    /// What the standard makes of the value of a key, by the kind of its attribute. `None` where a date is none.
+    /// What the standard makes of the value of a key, by the kind of its attribute. `None` where a date is none, a time
+    /// or a number.
     pub fn of(kind: Kind, text: &str) -> Option<Matching> {
         let text = text.trim_matches(['\0', ' ']);
-        if text.is_empty() {
-            return Some(Matching::Universal);
+        match text {
+            "" => return Some(Matching::Universal),
+            "\"\"" => return Some(Matching::Empty),
+            _ => {}
         }
         match kind {
             Kind::Uid if text.contains('\\') => {
@@ -226,7 +183,13 @@ impl Matching {
             }
             Kind::Uid => Some(Matching::SingleValue(text.to_owned())),
             Kind::Date => Matching::of_date(text),
+            Kind::Time => Matching::of_time(text),
+            Kind::Number => number(text).map(Matching::Number),
             Kind::PersonName | Kind::Text if text.chars().all(|c| c == '*') => Some(Matching::Universal),
+            Kind::PersonName | Kind::Text if text.contains('\\') => {
+                let values = text.split('\\').map(str::trim).filter(|value| !value.is_empty());
+                Some(Matching::MultipleValue(values.map(str::to_owned).collect()))
+            }
             Kind::PersonName | Kind::Text if text.contains(['*', '?']) => {
                 Some(Matching::WildCard(text.to_owned()))
             }
@@ -240,11 +203,57 @@ impl Matching {
             "" => Some(None),
             text => value::date(text).map(Some),
         };
+        // A hyphen within a date, as some write it, is not one between two.
+        if let Some(date) = value::date(text) {
+            return Some(Matching::Range(Some(date), Some(date)));
+        }
+        let (from, to) = text.split_once('-')?;
+        Some(Matching::Range(bound(from)?, bound(to)?))
+    }
+
+    /// `1030` is the whole minute; so are the ends of a range.
+    fn of_time(text: &str) -> Option<Matching> {
+        let first = |text: &str| match text.trim() {
+            "" => Some(None),
+            text => value::time(text).map(Some),
+        };
+        let last = |text: &str| match text.trim() {
+            "" => Some(None),
+            text => last_moment(text).map(Some),
+        };
         match text.split_once('-') {
-            Some((from, to)) => Some(Matching::Range(bound(from)?, bound(to)?)),
-            None => value::date(text).map(|date| Matching::Range(Some(date), Some(date))),
+            Some((from, to)) => Some(Matching::TimeRange(first(from)?, last(to)?)),
+            None => Some(Matching::TimeRange(first(text)?, last(text)?)),
         }
     }
+}
+
+/// The last microsecond of a time that is written to the hour, the minute, the second or a fraction.
+fn last_moment(text: &str) -> Option<NaiveTime> {
+    let begin = value::time(text)?;
+    let digits = text.chars().filter(char::is_ascii_digit).count();
+    let exact = match text.split_once('.') {
+        Some((_, fraction)) => 10_i64.pow(6_u32.saturating_sub(u32::try_from(fraction.len()).unwrap_or(6))),
+        None => match digits {
+            2 => 3_600_000_000,
+            4 => 60_000_000,
+            _ => 1_000_000,
+        },
+    };
+    Some(begin.overflowing_add_signed(chrono::TimeDelta::microseconds(exact - 1)).0)
+}
+
+/// An integer as IS and US have it, or a DS that is one.
+fn number(text: &str) -> Option<i64> {
+    match text.parse() {
+        Ok(number) => Some(number),
+        Err(_) => text.parse::<f64>().ok().filter(|number| number.fract() == 0.0).and_then(whole),
+    }
+}
+
+/// Within what an index column holds.
+fn whole(number: f64) -> Option<i64> {
+    (number.abs() < 9e15).then(|| format!("{number:.0}").parse().ok()).flatten()
 }
 
 #[cfg(test)]
@@ -281,7 +290,35 @@ mod tests {
         assert_eq!(Matching::of(Kind::Date, "20260102-"), Some(Matching::Range(day(2), None)));
         assert_eq!(Matching::of(Kind::Date, "-20260103"), Some(Matching::Range(None, day(3))));
         assert_eq!(Matching::of(Kind::Date, "20260102-20260103"), Some(Matching::Range(day(2), day(3))));
+        assert_eq!(Matching::of(Kind::Date, "2026-01-02"), Some(Matching::Range(day(2), day(2))));
         assert_eq!(Matching::of(Kind::Date, "yesterday"), None);
+    }
+
+    #[test]
+    fn a_time_lasts_as_long_as_it_is_written_exactly() {
+        let at = |text| value::time(text);
+        let of = |text| Matching::of(Kind::Time, text);
+        assert_eq!(of("10"), Some(Matching::TimeRange(at("10"), at("105959.999999"))));
+        assert_eq!(of("1030"), Some(Matching::TimeRange(at("1030"), at("103059.999999"))));
+        assert_eq!(of("103015.5"), Some(Matching::TimeRange(at("103015.5"), at("103015.599999"))));
+        assert_eq!(of("103015.123456"), Some(Matching::TimeRange(at("103015.123456"), at("103015.123456"))));
+        assert_eq!(of("1000-1200"), Some(Matching::TimeRange(at("1000"), at("120059.999999"))));
+        assert_eq!(of("-12"), Some(Matching::TimeRange(None, at("125959.999999"))));
+        assert_eq!(of("noon"), None);
+    }
+
+    #[test]
+    fn numbers_are_compared_as_numbers_and_two_quotation_marks_are_nothing() {
+        assert_eq!(Matching::of(Kind::Number, " 007 "), Some(Matching::Number(7)));
+        assert_eq!(Matching::of(Kind::Number, "1e2"), Some(Matching::Number(100)));
+        assert_eq!(Matching::of(Kind::Number, "1*"), None);
+        assert_eq!(Matching::of(Kind::Text, "\"\""), Some(Matching::Empty));
+    }
+
+    #[test]
+    fn several_values_of_a_text_are_alternatives() {
+        let either = Matching::MultipleValue(vec!["CT".into(), "MR*".into()]);
+        assert_eq!(Matching::of(Kind::Text, "CT\\MR*"), Some(either));
     }
 
     #[test]

@@ -5,18 +5,10 @@ use std::net::IpAddr;
 use dicom_dictionary_std::uids;
 use dicom_ul::pdu::{AssociationRJServiceUserReason, AssociationRQ};
 
-use super::negotiation::trim;
+use super::negotiation::{proposed_services, trim};
 use crate::db::peer::{Encryption, Peer};
+use crate::dicom::service::{Service, Services};
 use crate::tls::Fingerprint;
-
-/// What a caller may do in its association.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// C-ECHO and C-STORE.
-    Store,
-    /// C-ECHO alone.
-    Echo,
-}
 
 /// What happens to callers that are not among the peers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -63,11 +55,8 @@ pub enum Known {
     Elsewhere,
     /// A peer, but it calls in another way than it has to.
     Exposed(Exposed),
-    /// A peer, calling from where and as it should; whether it may store.
-    Yes {
-        /// Its C-STORE is accepted.
-        may_store: bool,
-    },
+    /// A peer, calling from where and as it should, and what it may use.
+    Yes(Services),
 }
 
 /// How a caller is connected.
@@ -106,41 +95,71 @@ impl Channel {
     }
 }
 
-/// The decision, and whether an administrator should be shown the caller.
+/// The decision, and what of it an administrator should be shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
-    /// What it may do, or why it is rejected.
-    pub access: Result<Access, AssociationRJServiceUserReason>,
-    /// The caller goes onto the peers page.
-    pub show: bool,
+    /// What it may use, or why it is rejected.
+    pub access: Result<Services, AssociationRJServiceUserReason>,
+    /// Goes onto the peers page with the caller: why it, or part of what it asked for, is refused.
+    pub refusal: Option<String>,
 }
+
+const ECHO: Services = Services::NONE.with(Service::Echo);
+const ECHO_AND_STORE: Services = ECHO.with(Service::Store);
 
 /// Decides on a request, PS3.8 section 9.3.4 for the reasons.
 pub fn decide(rq: &AssociationRQ, our_ae_title: &str, known: Known, unknown_peers: UnknownPeers) -> Decision {
+    let asked = proposed_services(rq);
+    let rejected = |refusal: &str| Decision {
+        access: Err(AssociationRJServiceUserReason::CallingAETitleNotRecognized),
+        refusal: Some(refusal.to_owned()),
+    };
     if rq.called_ae_title.trim() != our_ae_title {
         return Decision {
             access: Err(AssociationRJServiceUserReason::CalledAETitleNotRecognized),
-            show: false,
+            refusal: Some("It called another AE title than ours.".to_owned()),
         };
     }
-    let rejected = Err(AssociationRJServiceUserReason::CallingAETitleNotRecognized);
     match known {
-        Known::Yes { may_store: true } => Decision { access: Ok(Access::Store), show: false },
-        Known::Yes { may_store: false } => Decision { access: Ok(Access::Echo), show: false },
-        Known::Elsewhere => Decision { access: rejected, show: true },
-        // The page would offer to allow what is a peer already; the log says why it is not let in.
-        Known::Exposed(_) => Decision { access: rejected, show: false },
-        Known::No => match unknown_peers {
-            UnknownPeers::Store => Decision { access: Ok(Access::Store), show: true },
-            UnknownPeers::Deny => Decision { access: rejected, show: true },
-            // A caller that only wants to store learns at once, in the words its screen has for it, that it is
-            // not known; one that also verifies gets that far.
-            UnknownPeers::Ask if proposes_verification(rq) => {
-                Decision { access: Ok(Access::Echo), show: !proposes_only_verification(rq) }
+        Known::Yes(services) => {
+            let missing = asked.without(services);
+            let refusal = (!missing.is_empty()).then(|| format!("It may not {}.", in_words(missing)));
+            Decision { access: Ok(services), refusal }
+        }
+        Known::Elsewhere => rejected("It is a peer, and called from another address than the peer has."),
+        Known::Exposed(exposed) => rejected(&sentence(&exposed.to_string())),
+        Known::No => {
+            let unknown = "It is not among the peers.";
+            match unknown_peers {
+                UnknownPeers::Store => {
+                    let refusal = match asked.without(ECHO_AND_STORE) {
+                        Services::NONE => unknown.to_owned(),
+                        missing => format!("{unknown} It may not {}.", in_words(missing)),
+                    };
+                    Decision { access: Ok(ECHO_AND_STORE), refusal: Some(refusal) }
+                }
+                UnknownPeers::Deny => rejected(unknown),
+                // A caller that only wants to store learns at once, in the words its screen has for it, that it is
+                // not known; one that also verifies gets that far.
+                UnknownPeers::Ask if proposes_verification(rq) => {
+                    let refusal = (!proposes_only_verification(rq)).then(|| unknown.to_owned());
+                    Decision { access: Ok(ECHO), refusal }
+                }
+                UnknownPeers::Ask => rejected(unknown),
             }
-            UnknownPeers::Ask => Decision { access: rejected, show: true },
-        },
+        }
     }
+}
+
+fn in_words(services: Services) -> String {
+    services.iter().map(Service::as_str).collect::<Vec<_>>().join(" or ")
+}
+
+/// A capital letter and a full stop.
+fn sentence(text: &str) -> String {
+    let mut characters = text.chars();
+    let first = characters.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", characters.as_str())
 }
 
 /// What a request proposes, in words for the peers page.
@@ -224,14 +243,15 @@ mod tests {
     const CALLED: AssociationRJServiceUserReason = AssociationRJServiceUserReason::CalledAETitleNotRecognized;
 
     #[test]
-    fn another_called_ae_title_is_rejected_even_from_a_peer() {
+    fn another_called_ae_title_is_rejected_even_from_a_peer_and_shown() {
         let decision = decide(
             &request("OTHER", &[uids::VERIFICATION]),
             "FILMROOM",
-            Known::Yes { may_store: true },
+            Known::Yes(ECHO_AND_STORE),
             UnknownPeers::Store,
         );
-        assert_eq!(decision, Decision { access: Err(CALLED), show: false });
+        assert_eq!(decision.access, Err(CALLED));
+        assert_eq!(decision.refusal.as_deref(), Some("It called another AE title than ours."));
     }
 
     #[test]
@@ -239,17 +259,41 @@ mod tests {
         let echo = request("FILMROOM", &[uids::VERIFICATION]);
         let store = request("FILMROOM", &[uids::CT_IMAGE_STORAGE]);
         let both = request("FILMROOM", &[uids::VERIFICATION, uids::CT_IMAGE_STORAGE]);
-        let ask = |rq| decide(rq, "FILMROOM", Known::No, UnknownPeers::Ask);
-        assert_eq!(ask(&echo), Decision { access: Ok(Access::Echo), show: false });
-        assert_eq!(ask(&store), Decision { access: Err(CALLING), show: true });
-        assert_eq!(ask(&both), Decision { access: Ok(Access::Echo), show: true });
+        let ask = |rq| {
+            let decision = decide(rq, "FILMROOM", Known::No, UnknownPeers::Ask);
+            (decision.access, decision.refusal.is_some())
+        };
+        assert_eq!(ask(&echo), (Ok(ECHO), false));
+        assert_eq!(ask(&store), (Err(CALLING), true));
+        assert_eq!(ask(&both), (Ok(ECHO), true));
+    }
+
+    #[test]
+    fn an_unknown_caller_that_may_store_may_not_query() {
+        let find = request(
+            "FILMROOM",
+            &[uids::CT_IMAGE_STORAGE, uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND],
+        );
+        let decision = decide(&find, "FILMROOM", Known::No, UnknownPeers::Store);
+        assert_eq!(decision.access, Ok(ECHO_AND_STORE));
+        assert_eq!(decision.refusal.as_deref(), Some("It is not among the peers. It may not find."));
+    }
+
+    #[test]
+    fn a_peer_without_the_right_it_asks_for_is_shown() {
+        let find = request("FILMROOM", &[uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND]);
+        let decision = decide(&find, "FILMROOM", Known::Yes(ECHO_AND_STORE), UnknownPeers::Ask);
+        assert_eq!(decision.access, Ok(ECHO_AND_STORE), "what it may is not taken from it");
+        assert_eq!(decision.refusal.as_deref(), Some("It may not find."));
+        let may = decide(&find, "FILMROOM", Known::Yes(ECHO.with(Service::Find)), UnknownPeers::Ask);
+        assert_eq!(may.refusal, None);
     }
 
     #[test]
     fn a_known_title_from_another_address_is_rejected_and_shown() {
         let rq = request("FILMROOM", &[uids::VERIFICATION]);
         let decision = decide(&rq, "FILMROOM", Known::Elsewhere, UnknownPeers::Store);
-        assert_eq!(decision, Decision { access: Err(CALLING), show: true });
+        assert_eq!((decision.access, decision.refusal.is_some()), (Err(CALLING), true));
     }
 
     fn peer(encryption: Encryption, certificate: Option<Fingerprint>) -> Peer {
@@ -258,7 +302,9 @@ mod tests {
             ae_title: "CT01".parse().unwrap(),
             host: String::new(),
             port: None,
-            may_store: true,
+            services: ECHO_AND_STORE,
+            is_destination: false,
+            offers_commitment: false,
             encryption,
             certificate,
             description: String::new(),
@@ -287,10 +333,11 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_calls_in_plain_and_must_not_is_rejected_and_not_shown() {
+    fn a_peer_that_calls_in_plain_and_must_not_is_rejected_and_told_why_on_the_page() {
         let rq = request("FILMROOM", &[uids::VERIFICATION]);
         let decision = decide(&rq, "FILMROOM", Known::Exposed(Exposed::Plain), UnknownPeers::Store);
-        assert_eq!(decision, Decision { access: Err(CALLING), show: false });
+        assert_eq!(decision.access, Err(CALLING));
+        assert_eq!(decision.refusal.as_deref(), Some("This peer has to use TLS, and it called in plain."));
     }
 
     #[tokio::test]

@@ -19,15 +19,17 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::{TlsAcceptor, TlsStream};
 use tracing::Instrument;
 
-use super::access::{self, Access, Channel, Known, UnknownPeers};
+use super::access::{self, Channel, Known, UnknownPeers};
 use super::association::{Association, Stage};
-use super::negotiation::{self, APPLICATION_CONTEXT_NAME, trim};
+use super::negotiation::{self, APPLICATION_CONTEXT_NAME, proposed_services, trim};
 use super::scp::{self, Caller};
 use super::stream::Stream;
 use super::{Error, Timeouts};
 use crate::archive::Archive;
+use crate::db::peer::Refused;
 use crate::db::{self, Pool};
 use crate::dicom::ae_title::AeTitle;
+use crate::dicom::service::Services;
 use crate::tls::{self, Fingerprint};
 
 /// Where peers connect.
@@ -263,8 +265,8 @@ impl Port {
             let reason = AssociationRJServiceProviderPresentationReason::TemporaryCongestion;
             return Ok(transient(reason, "the server is stopping"));
         }
-        let access = match self.decide(&rq, &calling, ip, channel).await {
-            Ok(Ok(access)) => access,
+        let services = match self.decide(&rq, &calling, ip, channel).await {
+            Ok(Ok(services)) => services,
             Ok(Err((reason, why))) => return Ok(permanent(AssociationRJSource::ServiceUser(reason), &why)),
             Err(err) => {
                 tracing::error!(err = &err as &dyn std::error::Error, "cannot look up the caller");
@@ -272,7 +274,7 @@ impl Port {
                 return Ok(transient(reason, "the database does not answer"));
             }
         };
-        let (ac, contexts) = negotiation::accept(&rq, access);
+        let (ac, contexts) = negotiation::accept(&rq, services);
         tracing::info!(
             contexts = contexts.len(),
             proposed = rq.presentation_contexts.len(),
@@ -293,7 +295,7 @@ impl Port {
         calling: &str,
         ip: IpAddr,
         channel: Channel,
-    ) -> Result<Result<Access, (AssociationRJServiceUserReason, String)>, db::Error> {
+    ) -> Result<Result<Services, (AssociationRJServiceUserReason, String)>, db::Error> {
         let Ok(title) = calling.parse::<AeTitle>() else {
             let reason = AssociationRJServiceUserReason::CallingAETitleNotRecognized;
             let why = reason.to_string();
@@ -305,7 +307,7 @@ impl Port {
         let known = match &peer {
             None => Known::No,
             Some(peer) if access::calls_from(&peer.host, ip).await => match channel.check(peer) {
-                Ok(()) => Known::Yes { may_store: peer.may_store },
+                Ok(()) => Known::Yes(peer.services),
                 Err(exposed) => Known::Exposed(exposed),
             },
             Some(_) => Known::Elsewhere,
@@ -313,20 +315,22 @@ impl Port {
         let decision =
             access::decide(rq, self.settings.ae_title.as_str(), known, self.settings.unknown_peers);
         let mut conn = db::acquire(&self.pool).await?;
-        match (&peer, known) {
-            (Some(peer), Known::Yes { .. }) => db::peer::seen(&mut conn, peer.peer_key).await?,
-            _ if decision.show => {
-                let called = rq.called_ae_title.trim();
-                let asked_for = access::asked_for(rq);
-                db::peer::note_unknown(&mut conn, &title, &ip.to_string(), called, &asked_for).await?;
-            }
-            _ => {}
+        if let (Some(peer), Known::Yes(_)) = (&peer, known) {
+            db::peer::seen(&mut conn, peer.peer_key).await?;
+        }
+        if let Some(refusal) = &decision.refusal {
+            let refused = Refused {
+                ae_title: &title,
+                address: &ip.to_string(),
+                called: rq.called_ae_title.trim(),
+                asked_for: &access::asked_for(rq),
+                services: proposed_services(rq),
+                refusal,
+            };
+            db::peer::note_refused(&mut conn, &refused).await?;
         }
         Ok(decision.access.map_err(|reason| {
-            let why = match known {
-                Known::Exposed(exposed) => exposed.to_string(),
-                Known::No | Known::Elsewhere | Known::Yes { .. } => reason.to_string(),
-            };
+            let why = decision.refusal.unwrap_or_else(|| reason.to_string());
             (reason, why)
         }))
     }

@@ -4,12 +4,11 @@
 use dicom_dictionary_std::uids;
 use dicom_ul::pdu::{
     AssociationAC, AssociationRQ, PresentationContextProposed, PresentationContextResult,
-    PresentationContextResultReason, UserIdentityType, UserVariableItem,
+    PresentationContextResultReason, RequestorRoles, UserIdentityType, UserVariableItem,
 };
 
-use super::access::Access;
 use crate::dicom::implementation::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
-use crate::dicom::sop_class;
+use crate::dicom::service::{Service, Services};
 
 /// The longest P-DATA-TF PDU we take, bytes after its header. DCMTK and most modalities go up to this.
 pub const MAXIMUM_PDU_LENGTH: u32 = 128 * 1024;
@@ -25,7 +24,7 @@ const USER_IDENTITY_RESPONSE: u8 = 0x59;
 /// level 3 (bit preserving), no coercion of elements.
 const STORAGE_EXTENDED_NEGOTIATION: [u8; 6] = [2, 0, 3, 0, 0, 0];
 
-/// What a requestor may send over a presentation context that was accepted.
+/// What may go over a presentation context that was accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PresentationContext {
     /// Odd, 1 to 255.
@@ -36,15 +35,23 @@ pub struct PresentationContext {
     pub transfer_syntax: String,
     /// Which service it is for.
     pub service: Service,
+    /// The requestor may ask for what the SOP class does.
+    pub requestor_is_scu: bool,
+    /// The requestor may be asked: what it retrieves by C-GET is sent to it over this.
+    pub requestor_is_scp: bool,
+    /// How queries and retrieves over it are understood.
+    pub options: QueryOptions,
 }
 
-/// The services of this SCP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Service {
-    /// PS3.4 Annex A.
-    Verification,
-    /// PS3.4 Annex B.
-    Storage,
+/// What a requestor and we agreed on for a query or retrieve SOP class, PS3.4 C.5.1.1, C.5.2.1 and C.5.3.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct QueryOptions {
+    /// Keys of any level, without the unique keys of those above.
+    pub relational: bool,
+    /// A date and the time beside it are one.
+    pub combined_date_time: bool,
+    /// Person names match by their words.
+    pub fuzzy: bool,
 }
 
 /// Retired, and still what some devices prefer.
@@ -66,24 +73,15 @@ const PREFERENCE: &[&str] = &[
     uids::RLE_LOSSLESS,
 ];
 
-/// The service behind an abstract syntax, if it is one of ours. Private and unknown SOP classes count as storage:
-/// what a device wants kept is kept.
-pub fn service(abstract_syntax: &str) -> Option<Service> {
-    if abstract_syntax == uids::VERIFICATION {
-        Some(Service::Verification)
-    } else if sop_class::is_storage(abstract_syntax) {
-        Some(Service::Storage)
-    } else {
-        None
-    }
-}
+/// In which data sets of queries and reports are read and written; Implicit VR has to be, PS3.5 section 10.1.
+const MESSAGES: &[&str] = &[uids::EXPLICIT_VR_LITTLE_ENDIAN, uids::IMPLICIT_VR_LITTLE_ENDIAN];
 
-/// The acceptance of a request by a peer with this access, and the contexts it opens.
-pub fn accept(rq: &AssociationRQ, access: Access) -> (AssociationAC, Vec<PresentationContext>) {
+/// The acceptance of a request by a peer that may use these services, and the contexts it opens.
+pub fn accept(rq: &AssociationRQ, services: Services) -> (AssociationAC, Vec<PresentationContext>) {
     let mut contexts = Vec::new();
     let mut results = Vec::new();
     for proposed in &rq.presentation_contexts {
-        let (reason, transfer_syntax) = match judge(proposed, access) {
+        let (reason, transfer_syntax) = match judge(rq, proposed, services) {
             Ok(context) if contexts.iter().all(|c: &PresentationContext| c.id != context.id) => {
                 let transfer_syntax = context.transfer_syntax.clone();
                 contexts.push(context);
@@ -115,16 +113,23 @@ pub fn accept(rq: &AssociationRQ, access: Access) -> (AssociationAC, Vec<Present
     (ac, contexts)
 }
 
+/// The services a request proposes.
+pub fn proposed_services(rq: &AssociationRQ) -> Services {
+    let syntaxes = rq.presentation_contexts.iter().map(|context| trim(&context.abstract_syntax));
+    let is_for_get = |syntax: &str| roles(rq, syntax).is_some_and(|roles| roles.scp && !roles.scu);
+    syntaxes.filter(|syntax| !is_for_get(syntax)).filter_map(Service::of).collect()
+}
+
 fn judge(
+    rq: &AssociationRQ,
     proposed: &PresentationContextProposed,
-    access: Access,
+    services: Services,
 ) -> Result<PresentationContext, PresentationContextResultReason> {
     let abstract_syntax = trim(&proposed.abstract_syntax);
     let service =
-        service(abstract_syntax).ok_or(PresentationContextResultReason::AbstractSyntaxNotSupported)?;
-    if service == Service::Storage && access != Access::Store {
-        return Err(PresentationContextResultReason::UserRejection);
-    }
+        Service::of(abstract_syntax).ok_or(PresentationContextResultReason::AbstractSyntaxNotSupported)?;
+    let roles = granted(service, roles(rq, abstract_syntax), services)
+        .ok_or(PresentationContextResultReason::UserRejection)?;
     let transfer_syntax = choose(service, &proposed.transfer_syntaxes)
         .ok_or(PresentationContextResultReason::TransferSyntaxesNotSupported)?;
     Ok(PresentationContext {
@@ -132,19 +137,62 @@ fn judge(
         abstract_syntax: abstract_syntax.to_owned(),
         transfer_syntax: transfer_syntax.to_owned(),
         service,
+        requestor_is_scu: roles.scu,
+        requestor_is_scp: roles.scp,
+        options: options(rq, abstract_syntax, service),
     })
 }
 
+/// The roles a requestor wants for a SOP class, where it says so.
+fn roles(rq: &AssociationRQ, abstract_syntax: &str) -> Option<RequestorRoles> {
+    rq.user_variables.iter().find_map(|item| match item {
+        UserVariableItem::ScuScpRoleSelectionSubItem(uid, roles) if trim(uid) == abstract_syntax => {
+            Some(roles.clone())
+        }
+        _ => None,
+    })
+}
+
+/// The roles it gets, if any is left: to store it needs that right, to be sent what it retrieves that of C-GET. Without
+/// a word of roles a requestor is SCU, PS3.7 D.3.3.4.
+fn granted(service: Service, asked: Option<RequestorRoles>, services: Services) -> Option<RequestorRoles> {
+    let asked = asked.unwrap_or(RequestorRoles { scu: true, scp: false });
+    let scp = service == Service::Store && asked.scp && services.has(Service::Get);
+    // Asking for no role at all means the default one.
+    let scu = (asked.scu || !asked.scp) && services.has(service);
+    (scu || scp).then_some(RequestorRoles { scu, scp })
+}
+
+/// What we agree on, of what is asked for.
+fn options(rq: &AssociationRQ, abstract_syntax: &str, service: Service) -> QueryOptions {
+    let asked = rq.user_variables.iter().find_map(|item| match item {
+        UserVariableItem::SopClassExtendedNegotiationSubItem(uid, bytes) if trim(uid) == abstract_syntax => {
+            Some(bytes.as_slice())
+        }
+        _ => None,
+    });
+    let is_asked = |byte: usize| asked.and_then(|bytes| bytes.get(byte)) == Some(&1);
+    match service {
+        Service::Find => {
+            QueryOptions { relational: is_asked(0), combined_date_time: is_asked(1), fuzzy: is_asked(2) }
+        }
+        Service::Get | Service::Move => QueryOptions { relational: is_asked(0), ..QueryOptions::default() },
+        Service::Echo | Service::Store | Service::Commit => QueryOptions::default(),
+    }
+}
+
 /// The transfer syntax we take of those offered: by our preference, and for storage any other one, in the
-/// requestor's order, because nothing but the file's readers needs to know it.
+/// requestor's order, because nothing but the file's readers needs to know it. Where we are the one to send, over the
+/// same contexts, a native syntax is what most of what is stored can be sent in.
 fn choose(service: Service, offered: &[String]) -> Option<&str> {
     let offered: Vec<&str> = offered.iter().map(|uid| trim(uid)).filter(|uid| !uid.is_empty()).collect();
-    let preferred = PREFERENCE.iter().find_map(|preferred| offered.iter().find(|uid| *uid == preferred));
+    let first_of =
+        |wanted: &[&str]| wanted.iter().find_map(|wanted| offered.iter().find(|uid| *uid == wanted)).copied();
     match service {
-        Service::Verification => preferred.copied(),
-        Service::Storage => {
-            preferred.or_else(|| offered.iter().find(|uid| !is_lossy(uid))).or(offered.first()).copied()
-        }
+        Service::Store => first_of(PREFERENCE)
+            .or_else(|| offered.iter().find(|uid| !is_lossy(uid)).copied())
+            .or(offered.first().copied()),
+        _ => first_of(MESSAGES),
     }
 }
 
@@ -173,22 +221,22 @@ fn user_information(rq: &AssociationRQ, contexts: &[PresentationContext]) -> Vec
             UserVariableItem::Unknown(ASYNCHRONOUS_OPERATIONS_WINDOW, _) => {
                 items.push(UserVariableItem::Unknown(ASYNCHRONOUS_OPERATIONS_WINDOW, vec![0, 1, 0, 1]));
             }
-            // We are SCP alone, so of the roles offered the requestor may keep that of SCU, PS3.7 D.3.3.4.2.
-            UserVariableItem::ScuScpRoleSelectionSubItem(uid, roles)
-                if contexts.iter().any(|context| context.abstract_syntax == trim(uid)) =>
-            {
-                let roles = dicom_ul::pdu::RequestorRoles { scu: roles.scu, scp: false };
-                items.push(UserVariableItem::ScuScpRoleSelectionSubItem(uid.clone(), roles));
+            // PS3.7 D.3.3.4.2: of the roles proposed, those that are accepted.
+            UserVariableItem::ScuScpRoleSelectionSubItem(uid, _) => {
+                if let Some(context) = contexts.iter().find(|context| context.abstract_syntax == trim(uid)) {
+                    let roles =
+                        RequestorRoles { scu: context.requestor_is_scu, scp: context.requestor_is_scp };
+                    items.push(UserVariableItem::ScuScpRoleSelectionSubItem(uid.clone(), roles));
+                }
             }
-            UserVariableItem::SopClassExtendedNegotiationSubItem(uid, _)
-                if contexts.iter().any(|context| {
-                    context.abstract_syntax == trim(uid) && context.service == Service::Storage
-                }) =>
-            {
-                items.push(UserVariableItem::SopClassExtendedNegotiationSubItem(
-                    uid.clone(),
-                    STORAGE_EXTENDED_NEGOTIATION.to_vec(),
-                ));
+            UserVariableItem::SopClassExtendedNegotiationSubItem(uid, asked) => {
+                let context = contexts.iter().find(|context| context.abstract_syntax == trim(uid));
+                let answer = context.and_then(|context| agreed(context, asked.len()));
+                items.extend(
+                    answer.map(|answer| {
+                        UserVariableItem::SopClassExtendedNegotiationSubItem(uid.clone(), answer)
+                    }),
+                );
             }
             // A name, with or without a passcode, is taken as it is: who may call is decided by AE title and
             // address. A ticket, an assertion or a token needs a real answer, which we cannot give, so there is
@@ -206,6 +254,22 @@ fn user_information(rq: &AssociationRQ, contexts: &[PresentationContext]) -> Vec
         }
     }
     items
+}
+
+/// The answer to a SOP Class Extended Negotiation, where the service has one: not longer than what was asked.
+fn agreed(context: &PresentationContext, asked: usize) -> Option<Vec<u8>> {
+    let QueryOptions { relational, combined_date_time, fuzzy } = context.options;
+    let answer = match context.service {
+        Service::Store => return Some(STORAGE_EXTENDED_NEGOTIATION.to_vec()),
+        // No adjustment of time zones and no conversion of enhanced multi-frame images, bytes four and five; empty
+        // values and lists of values match whether they were negotiated or not.
+        Service::Find => {
+            vec![u8::from(relational), u8::from(combined_date_time), u8::from(fuzzy), 0, 0, 1, 1]
+        }
+        Service::Get | Service::Move => vec![u8::from(relational), 0],
+        Service::Echo | Service::Commit => return None,
+    };
+    Some(answer.into_iter().take(asked.max(1)).collect())
 }
 
 /// UIDs in PDUs carry no padding, but some requestors pad them as in a data set.
@@ -241,40 +305,109 @@ mod tests {
         }
     }
 
+    const EVERY: fn() -> Services = || Service::ALL.into_iter().collect();
+
+    fn of(services: &[Service]) -> Services {
+        services.iter().copied().collect()
+    }
+
+    fn judged(
+        proposed: PresentationContextProposed,
+        services: Services,
+    ) -> Result<PresentationContext, PresentationContextResultReason> {
+        judge(&request(vec![proposed.clone()], vec![]), &proposed, services)
+    }
+
+    fn role(uid: &str, scu: bool, scp: bool) -> UserVariableItem {
+        UserVariableItem::ScuScpRoleSelectionSubItem(uid.into(), RequestorRoles { scu, scp })
+    }
+
     #[test]
     fn our_preference_wins_over_the_order_of_the_requestor() {
         let offered = proposed(CT, &[uids::JPEG_BASELINE8_BIT, uids::IMPLICIT_VR_LITTLE_ENDIAN]);
-        assert_eq!(judge(&offered, Access::Store).unwrap().transfer_syntax, uids::IMPLICIT_VR_LITTLE_ENDIAN);
+        assert_eq!(judged(offered, EVERY()).unwrap().transfer_syntax, uids::IMPLICIT_VR_LITTLE_ENDIAN);
     }
 
     #[test]
-    fn an_unknown_transfer_syntax_is_taken_for_storage_and_not_for_verification() {
-        assert_eq!(judge(&proposed(CT, &["1.2.3.4"]), Access::Store).unwrap().transfer_syntax, "1.2.3.4");
-        assert_eq!(
-            judge(&proposed(uids::VERIFICATION, &["1.2.3.4"]), Access::Store),
-            Err(PresentationContextResultReason::TransferSyntaxesNotSupported)
-        );
+    fn an_unknown_transfer_syntax_is_taken_for_storage_and_for_nothing_else() {
+        assert_eq!(judged(proposed(CT, &["1.2.3.4"]), EVERY()).unwrap().transfer_syntax, "1.2.3.4");
+        for uid in [uids::VERIFICATION, uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND] {
+            assert_eq!(
+                judged(proposed(uid, &["1.2.3.4", uids::JPEGLS_LOSSLESS]), EVERY()),
+                Err(PresentationContextResultReason::TransferSyntaxesNotSupported)
+            );
+        }
     }
 
     #[test]
-    fn a_private_sop_class_is_storage_and_a_query_is_refused() {
-        assert!(
-            judge(&proposed("1.2.826.0.1.999", &[uids::IMPLICIT_VR_LITTLE_ENDIAN]), Access::Store).is_ok()
-        );
-        let find = uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND;
+    fn a_private_sop_class_is_storage_and_a_worklist_is_not_there() {
+        let offered = |uid| proposed(uid, &[uids::IMPLICIT_VR_LITTLE_ENDIAN]);
+        assert!(judged(offered("1.2.826.0.1.999"), EVERY()).is_ok());
         assert_eq!(
-            judge(&proposed(find, &[uids::IMPLICIT_VR_LITTLE_ENDIAN]), Access::Store),
+            judged(offered(uids::MODALITY_WORKLIST_INFORMATION_MODEL_FIND), EVERY()),
             Err(PresentationContextResultReason::AbstractSyntaxNotSupported)
         );
     }
 
     #[test]
-    fn who_may_only_echo_gets_verification_and_nothing_else() {
-        let storage = proposed(CT, &[uids::IMPLICIT_VR_LITTLE_ENDIAN]);
-        assert_eq!(judge(&storage, Access::Echo), Err(PresentationContextResultReason::UserRejection));
-        assert!(
-            judge(&proposed(uids::VERIFICATION, &[uids::IMPLICIT_VR_LITTLE_ENDIAN]), Access::Echo).is_ok()
+    fn a_peer_gets_the_services_it_may_use_and_no_others() {
+        let move_uid = uids::PATIENT_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_MOVE;
+        let syntaxes = [
+            (uids::VERIFICATION, Service::Echo),
+            (CT, Service::Store),
+            (uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND, Service::Find),
+            (uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_GET, Service::Get),
+            (move_uid, Service::Move),
+            (uids::STORAGE_COMMITMENT_PUSH_MODEL, Service::Commit),
+        ];
+        for (uid, own) in syntaxes {
+            for (_, given) in syntaxes {
+                let answer = judged(proposed(uid, &[uids::IMPLICIT_VR_LITTLE_ENDIAN]), of(&[given]));
+                let refused = Err(PresentationContextResultReason::UserRejection);
+                assert_eq!(answer.is_ok(), own == given, "{uid} for who may {given}");
+                assert!(answer.is_ok() || answer == refused);
+            }
+        }
+    }
+
+    #[test]
+    fn who_retrieves_to_itself_is_sent_instances_without_the_right_to_store_them_here() {
+        let get = proposed(
+            uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_GET,
+            &[uids::IMPLICIT_VR_LITTLE_ENDIAN],
         );
+        let ct = PresentationContextProposed { id: 3, ..proposed(CT, &[uids::EXPLICIT_VR_LITTLE_ENDIAN]) };
+        let rq = request(vec![get, ct], vec![role(CT, true, true)]);
+        assert_eq!(proposed_services(&rq), of(&[Service::Get, Service::Store]));
+
+        let (ac, contexts) = accept(&rq, of(&[Service::Get]));
+        let sent: Vec<_> = contexts.iter().map(|c| (c.id, c.requestor_is_scu, c.requestor_is_scp)).collect();
+        assert_eq!(sent, [(1, true, false), (3, false, true)]);
+        assert!(ac.user_variables.contains(&role(CT, false, true)));
+
+        let (_, contexts) = accept(&rq, of(&[Service::Store]));
+        let sent: Vec<_> = contexts.iter().map(|c| (c.id, c.requestor_is_scu, c.requestor_is_scp)).collect();
+        assert_eq!(sent, [(3, true, false)], "and nothing is sent to who may not retrieve");
+    }
+
+    #[test]
+    fn extended_negotiation_is_answered_with_what_we_do() {
+        let find = uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND;
+        let answered = |asked: &[u8]| {
+            let item = UserVariableItem::SopClassExtendedNegotiationSubItem(find.into(), asked.to_vec());
+            let rq = request(vec![proposed(find, &[uids::IMPLICIT_VR_LITTLE_ENDIAN])], vec![item]);
+            let (ac, contexts) = accept(&rq, EVERY());
+            let answer = ac.user_variables.into_iter().find_map(|item| match item {
+                UserVariableItem::SopClassExtendedNegotiationSubItem(_, bytes) => Some(bytes),
+                _ => None,
+            });
+            (answer.expect("an answer"), contexts[0].options)
+        };
+        assert_eq!(answered(&[1]).0, [1]);
+        assert_eq!(answered(&[1, 1, 1, 1, 1]).0, [1, 1, 1, 0, 0]);
+        let (answer, options) = answered(&[0, 1, 0]);
+        assert_eq!(answer, [0, 1, 0]);
+        assert_eq!(options, QueryOptions { combined_date_time: true, ..QueryOptions::default() });
     }
 
     #[test]
@@ -283,14 +416,14 @@ mod tests {
             vec![proposed(CT, &[uids::IMPLICIT_VR_LITTLE_ENDIAN])],
             vec![UserVariableItem::Unknown(0x53, vec![0, 8, 0, 8])],
         );
-        let (ac, _) = accept(&rq, Access::Store);
+        let (ac, _) = accept(&rq, EVERY());
         assert!(ac.user_variables.contains(&UserVariableItem::Unknown(0x53, vec![0, 1, 0, 1])));
     }
 
     #[test]
     fn the_same_context_id_twice_opens_one_context() {
         let one = proposed(CT, &[uids::IMPLICIT_VR_LITTLE_ENDIAN]);
-        let (ac, contexts) = accept(&request(vec![one.clone(), one], vec![]), Access::Store);
+        let (ac, contexts) = accept(&request(vec![one.clone(), one], vec![]), EVERY());
         assert_eq!(contexts.len(), 1);
         assert_eq!(ac.presentation_contexts.len(), 2);
     }

@@ -5,12 +5,13 @@ use dicom_ul::pdu::AbortRQServiceProviderReason;
 
 use super::association::{Association, Request};
 use super::command::{self, CommandSet, NO_DATA_SET};
-use super::negotiation::{PresentationContext, Service};
+use super::negotiation::PresentationContext;
 use super::status::Status;
 use super::{Error, c_echo, c_store};
 use crate::archive::Archive;
 use crate::archive::activity::Receiving;
 use crate::archive::receive::Audited;
+use crate::dicom::service::Service;
 
 /// Who is at the other end.
 #[derive(Debug, Clone)]
@@ -40,7 +41,7 @@ pub async fn serve(
                 drain(association, &context, &command).await?;
                 association.send_command(context.id, &c_echo::respond(&command)).await?;
             }
-            (Some(command::C_STORE_RQ), Service::Storage) => {
+            (Some(command::C_STORE_RQ), Service::Store) if context.requestor_is_scu => {
                 c_store::serve(association, archive, caller, receiving, &context, &command).await?;
             }
             // There is nothing under way that could be cancelled, and a cancel has no response, PS3.7 9.3.2.3.

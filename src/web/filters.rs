@@ -4,7 +4,7 @@
 use chrono::{Days, NaiveDate};
 use percent_encoding::percent_decode_str;
 
-use crate::dicom::query::{Attribute, Direction, Key, Matching, Page, Query, Sort, SortKey, Word};
+use crate::dicom::query::{Attribute, Direction, Key, Level, Matching, Page, Query, Sort, SortKey, Word};
 use crate::dicom::value;
 
 /// Studies on a page of the list: what can be chosen, the usual number first.
@@ -194,7 +194,7 @@ impl Filters {
             }
         }
         let page = Page { number: self.page, size: self.rows, as_of: self.as_of };
-        Query { words: Word::all(&self.text), keys, sort: self.sort, page }
+        Query { level: Level::Study, words: Word::all(&self.text), keys, sort: self.sort, page }
     }
 
     fn days(&self, today: NaiveDate) -> Option<(Option<NaiveDate>, Option<NaiveDate>)> {

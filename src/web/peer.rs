@@ -14,6 +14,7 @@ use crate::db::audit::{self, Action, Entry};
 use crate::db::peer::{self, Encryption, Peer, PeerDetails, UnknownCaller};
 use crate::db::role::Right;
 use crate::dicom::ae_title::AeTitle;
+use crate::dicom::service::{Service, Services};
 use crate::tls::Fingerprint;
 
 /// A peer as its row shows it.
@@ -22,7 +23,7 @@ struct Row {
     ae_title: String,
     host: String,
     port: String,
-    may_store: bool,
+    services: String,
     encryption: &'static str,
     description: String,
     seen: String,
@@ -49,14 +50,47 @@ pub struct PeerForm {
     port: String,
     #[serde(default)]
     description: String,
-    /// Present where the box is ticked.
+    /// Present where the box is ticked; so are the others of its kind.
+    may_echo: Option<String>,
     may_store: Option<String>,
+    may_find: Option<String>,
+    may_get: Option<String>,
+    may_move: Option<String>,
+    may_commit: Option<String>,
+    is_destination: Option<String>,
+    offers_commitment: Option<String>,
     /// `optional`, `required` or `certificate`; empty: optional.
     #[serde(default)]
     tls: String,
     /// PEM; empty: the one that is stored.
     #[serde(default)]
     certificate: String,
+}
+
+impl PeerForm {
+    /// The services whose boxes are ticked.
+    fn services(&self) -> Services {
+        let ticked = [
+            (Service::Echo, &self.may_echo),
+            (Service::Store, &self.may_store),
+            (Service::Find, &self.may_find),
+            (Service::Get, &self.may_get),
+            (Service::Move, &self.may_move),
+            (Service::Commit, &self.may_commit),
+        ];
+        ticked.into_iter().filter(|(_, box_)| box_.is_some()).map(|(service, _)| service).collect()
+    }
+
+    /// Ticks the boxes of these services.
+    fn tick(&mut self, services: Services) {
+        let ticked = |service| services.has(service).then(|| "on".to_owned());
+        self.may_echo = ticked(Service::Echo);
+        self.may_store = ticked(Service::Store);
+        self.may_find = ticked(Service::Find);
+        self.may_get = ticked(Service::Get);
+        self.may_move = ticked(Service::Move);
+        self.may_commit = ticked(Service::Commit);
+    }
 }
 
 /// What is wrong, beside the field it is wrong in.
@@ -109,7 +143,8 @@ pub async fn home(caller: Caller) -> HttpResponse {
 
 /// `GET /admin/peers`
 pub async fn list(_: Caller, layout: Layout, app: web::Data<App>) -> Result<HttpResponse, Error> {
-    let form = PeerForm { may_store: Some("on".into()), ..PeerForm::default() };
+    let mut form = PeerForm::default();
+    form.tick([Service::Echo, Service::Store, Service::Commit].into_iter().collect());
     list_with(layout, &app, form, Mistakes::default()).await
 }
 
@@ -163,15 +198,18 @@ pub async fn edit(
     app: web::Data<App>,
 ) -> Result<HttpResponse, Error> {
     let peer = stored(&app, &key).await?;
-    let form = PeerForm {
+    let ticked = |is_so: bool| is_so.then(|| "on".to_owned());
+    let mut form = PeerForm {
         ae_title: peer.ae_title.to_string(),
         host: peer.host.clone(),
         port: peer.port.map(|port| port.to_string()).unwrap_or_default(),
         description: peer.description.clone(),
-        may_store: peer.may_store.then(|| "on".into()),
+        is_destination: ticked(peer.is_destination),
+        offers_commitment: ticked(peer.offers_commitment),
         tls: peer.encryption.as_str().into(),
-        certificate: String::new(),
+        ..PeerForm::default()
     };
+    form.tick(peer.services);
     page::html(&edit_page(layout, &peer, form, Mistakes::default()))
 }
 
@@ -259,11 +297,15 @@ pub async fn allow(
     app: web::Data<App>,
 ) -> Result<HttpResponse, Error> {
     let ae_title = called_itself(&form)?;
+    let mut conn = db::acquire(&app.pool).await?;
+    let called = peer::refused(&mut conn, &ae_title, &form.address).await?.ok_or(Error::NotFound)?;
     let details = PeerDetails {
         ae_title,
         host: form.address.clone(),
         port: None,
-        may_store: true,
+        services: called.services.with(Service::Echo),
+        is_destination: false,
+        offers_commitment: false,
         encryption: Encryption::Optional,
         certificate: None,
         description: String::new(),
@@ -307,7 +349,10 @@ async fn added(app: &App, details: &PeerDetails, entry: Entry) -> Result<(), db:
 fn in_words(details: &PeerDetails) -> String {
     let host = if details.host.is_empty() { "anywhere" } else { &details.host };
     let port = details.port.map(|port| format!(" port {port}")).unwrap_or_default();
-    let may = if details.may_store { "may store" } else { "may not store" };
+    let may = match details.services {
+        Services::NONE => "may do nothing".to_owned(),
+        services => format!("may {services}"),
+    };
     let encryption = match details.encryption {
         Encryption::Optional => String::new(),
         other => format!(", encryption {}", other.as_str()),
@@ -342,7 +387,7 @@ fn row(peer: &Peer) -> Row {
         ae_title: peer.ae_title.to_string(),
         host: peer.host.clone(),
         port: peer.port.map(|port| port.to_string()).unwrap_or_default(),
-        may_store: peer.may_store,
+        services: peer.services.to_string(),
         encryption: match peer.encryption {
             Encryption::Optional => "Plain or TLS",
             Encryption::Required => "TLS",
@@ -410,7 +455,9 @@ fn details(form: &PeerForm, pinned: Option<Fingerprint>) -> Result<PeerDetails, 
                 ae_title,
                 host: host.to_owned(),
                 port,
-                may_store: form.may_store.is_some(),
+                services: form.services(),
+                is_destination: form.is_destination.is_some(),
+                offers_commitment: form.offers_commitment.is_some(),
                 encryption,
                 certificate,
                 description: description.to_owned(),
@@ -437,7 +484,8 @@ mod tests {
     #[test]
     fn a_good_form_is_a_peer() {
         let peer = details(&form(" CT01 ", "ct.local", "104"), None).expect("good");
-        assert_eq!((peer.ae_title.as_str(), peer.port, peer.may_store), ("CT01", Some(104), true));
+        assert_eq!((peer.ae_title.as_str(), peer.port), ("CT01", Some(104)));
+        assert_eq!(peer.services.to_string(), "store");
         assert_eq!(details(&form("CT01", "", ""), None).expect("good").port, None);
     }
 

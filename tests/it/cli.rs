@@ -101,7 +101,7 @@ async fn peers_are_added_listed_and_removed() {
     let said =
         done(&database, &["add", "CT1", "--host", "10.0.0.7", "--port", "104", "--description", "big CT"]);
     assert_eq!(said.await, "CT1 is a peer now\n");
-    assert_eq!(done(&database, &["add", "VIEWER", "--no-store"]).await, "VIEWER is a peer now\n");
+    assert_eq!(done(&database, &["add", "VIEWER", "--may", "echo"]).await, "VIEWER is a peer now\n");
 
     let listed = done(&database, &["list"]).await;
     let rows: Vec<Vec<&str>> = listed.lines().map(|line| line.split("  ").collect()).collect();
@@ -112,7 +112,7 @@ async fn peers_are_added_listed_and_removed() {
     assert_eq!(
         rows,
         [
-            vec!["CT1", "10.0.0.7", "104", "echo, store", "plain or TLS", "big CT"],
+            vec!["CT1", "10.0.0.7", "104", "echo, store, commit", "plain or TLS", "big CT"],
             vec!["VIEWER", "any address", "-", "echo", "plain or TLS"]
         ]
     );
@@ -223,7 +223,7 @@ async fn a_running_server_believes_a_peer_from_the_moment_it_is_added() {
     let known = call(&pacs, "CT1").await.expect("a peer");
     assert_eq!(stores(known, 1).await, Some(0));
 
-    done(&pacs.database, &["add", "VIEWER", "--no-store"]).await;
+    done(&pacs.database, &["add", "VIEWER", "--may", "echo"]).await;
     let mut viewer = call(&pacs, "VIEWER").await.expect("a peer");
     assert!(viewer.echoes().await);
     assert_eq!(stores(viewer, 2).await, None, "it may only echo");

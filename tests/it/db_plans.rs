@@ -9,7 +9,7 @@ use filmroom::db::role::Role;
 use filmroom::db::study::list;
 use filmroom::db::visibility::Visibility;
 use filmroom::db::{self, DatabaseUrl};
-use filmroom::dicom::query::{Attribute, Direction, Key, Matching, Page, Query, Sort, SortKey};
+use filmroom::dicom::query::{Attribute, Direction, Key, Level, Matching, Page, Query, Sort, SortKey};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row};
 
@@ -205,7 +205,13 @@ async fn look_closer(conn: &mut Conn) {
     let waypoints = Waypoints::default();
     let query = |keys, by, number| {
         let page = Page { number, size: 25, as_of: Some(STUDIES - 10) };
-        Query { words: Vec::new(), keys, sort: Sort { by, direction: Direction::Ascending }, page }
+        Query {
+            level: Level::Study,
+            words: Vec::new(),
+            keys,
+            sort: Sort { by, direction: Direction::Ascending },
+            page,
+        }
     };
     for by in SortKey::ALL {
         waypoints.survey(conn, by).await.expect("a survey");

@@ -4,7 +4,7 @@
 use filmroom::db::study::list;
 use filmroom::db::visibility::Visibility;
 use filmroom::db::{instance, matching, patient, quarantine, schema, series, study};
-use filmroom::dicom::query::{Attribute, Direction, Key, Matching, Page, Query, Sort, SortKey, Word};
+use filmroom::dicom::query::{Attribute, Direction, Key, Level, Matching, Page, Query, Sort, SortKey, Word};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row};
 
@@ -68,7 +68,7 @@ async fn large_archive() -> (TestDatabase, Conn) {
 
 fn query(keys: Vec<Key>, by: SortKey, direction: Direction) -> Query {
     let page = Page { number: 1, size: PAGE, as_of: Some(STUDIES) };
-    Query { words: Vec::new(), keys, sort: Sort { by, direction }, page }
+    Query { level: Level::Study, words: Vec::new(), keys, sort: Sort { by, direction }, page }
 }
 
 fn key(attribute: Attribute, matching: Matching) -> Vec<Key> {

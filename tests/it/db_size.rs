@@ -6,7 +6,7 @@ use filmroom::db::study::list;
 use filmroom::db::visibility::Visibility;
 use filmroom::db::{schema, study};
 use filmroom::dicom::person_name::PersonName;
-use filmroom::dicom::query::{Attribute, Direction, Key, Matching, Page, Query, Sort, SortKey};
+use filmroom::dicom::query::{Attribute, Direction, Key, Level, Matching, Page, Query, Sort, SortKey};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
@@ -47,7 +47,7 @@ async fn more_arrive(conn: &mut Conn, round: u32) {
 
 fn whole_list(by: SortKey, direction: Direction, number: u64, size: u64, as_of: u64) -> Query {
     let page = Page { number, size, as_of: Some(as_of) };
-    Query { words: Vec::new(), keys: Vec::new(), sort: Sort { by, direction }, page }
+    Query { level: Level::Study, words: Vec::new(), keys: Vec::new(), sort: Sort { by, direction }, page }
 }
 
 fn keys(studies: &[study::Study]) -> Vec<u64> {
