@@ -457,4 +457,4 @@ CREATE TABLE audit (
   KEY audit_by_study (study_instance_uid, audit_key)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'Who did what, and who saw what';
 
-INSERT INTO schema_version (version, upgraded_at) VALUES (14, UTC_TIMESTAMP(6));
+INSERT INTO schema_version (version, upgraded_at) VALUES (17, UTC_TIMESTAMP(6));

@@ -222,8 +222,8 @@ async fn the_log_says_why_somebody_is_not_let_in() {
     for (title, to, options, says) in [
         ("ANY", tls, &[][..], "no TLS with the peer: it does not speak TLS"),
         ("ANY", plain, &["+tla", "-ic"], "a TLS handshake, which has a port of its own"),
-        ("CT01", plain, &[], "this peer has to use TLS, and it called in plain"),
-        ("CT01", tls, &["+tla", "-ic"], "this peer has to show its certificate, and it showed none"),
+        ("CT01", plain, &[], "This peer has to use TLS, and it called in plain"),
+        ("CT01", tls, &["+tla", "-ic"], "This peer has to show its certificate, and it showed none"),
         ("CT01", tls, &other_certificate, &shown),
     ] {
         let (is_in, said) = dcmtk("echoscu", title, to, options, None).await;
