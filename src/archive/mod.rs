@@ -7,6 +7,7 @@ pub mod find;
 pub mod quarantine;
 pub mod receive;
 pub mod retrieve;
+pub mod search;
 pub mod waypoints;
 
 use std::future::Future;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use mysql_async::Conn;
 use tokio::runtime::Handle;
 
+use crate::db::audit::{Entry, Journal};
 use crate::db::{self, Pool};
 use crate::storage::Storage;
 use activity::Activity;
@@ -36,6 +38,7 @@ struct Inner {
     headers: retrieve::Headers,
     waypoints: Waypoints,
     totals: find::KeptTotals,
+    journal: Journal,
 }
 
 /// What kept the archive from doing what was asked.
@@ -50,6 +53,9 @@ pub enum Error {
     /// Too little space is left on the disk of the data folder to take more.
     #[error("the disk of the data folder is full")]
     DiskFull,
+    /// The database had more to do for this than it was given time for.
+    #[error("the database took too long")]
+    TimedOut,
     /// The program is being stopped.
     #[error("the server is stopping")]
     Stopping,
@@ -70,7 +76,9 @@ impl Archive {
         let waypoints = Waypoints::default();
         waypoints.survey_all(&runtime, &pool);
         let (headers, totals) = Default::default();
-        let inner = Inner { pool, storage, runtime, activity, committer, headers, waypoints, totals };
+        let journal = Journal::new(pool.clone());
+        let inner =
+            Inner { pool, storage, runtime, activity, committer, headers, waypoints, totals, journal };
         Ok(Archive { inner: Arc::new(inner) })
     }
 
@@ -82,6 +90,13 @@ impl Archive {
     /// The files.
     pub fn storage(&self) -> &Storage {
         &self.inner.storage
+    }
+
+    /// Writes rows of the audit trail. When this returns `Ok`, they are committed.
+    pub async fn record(&self, entries: Vec<Entry>) -> Result<(), Error> {
+        let archive = self.clone();
+        let writing = async move { archive.inner.journal.write(&entries).await };
+        Ok(self.inner.runtime.spawn(writing).await.map_err(|_| Error::Stopping)??)
     }
 
     /// Runs `work` with a database connection on the program's own runtime and waits for it.

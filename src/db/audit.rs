@@ -5,12 +5,14 @@
 
 mod action;
 pub mod chain;
+mod journal;
 
 use chrono::{NaiveDate, NaiveDateTime, SubsecRound, Utc};
 use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{FromRowError, Result, Row, Value};
 
 pub use self::action::Action;
+pub use self::journal::Journal;
 use super::row::column;
 
 /// How often a row looks for its place in the chain.

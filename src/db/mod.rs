@@ -25,6 +25,7 @@ pub mod quarantine;
 pub mod role;
 mod row;
 pub mod schema;
+pub mod search;
 pub mod series;
 mod server;
 pub mod session;

@@ -5,6 +5,9 @@
 //! misspell the terms, leave out escapes and use sets they did not name, so every known escape is obeyed wherever it
 //! stands, and bytes that fit nothing become U+FFFD.
 
+mod encode;
+
+pub use self::encode::Writing;
 use encoding_rs::{
     EUC_JP, EUC_KR, Encoding, GB18030, ISO_8859_2, ISO_8859_3, ISO_8859_4, ISO_8859_5, ISO_8859_6,
     ISO_8859_7, ISO_8859_8, ISO_8859_15, SHIFT_JIS, UTF_8, WINDOWS_874, WINDOWS_1252, WINDOWS_1254,

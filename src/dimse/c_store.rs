@@ -5,7 +5,7 @@ use dicom_dictionary_std::tags;
 
 use super::Error;
 use super::association::Association;
-use super::command::{C_STORE_RSP, CommandSet, NO_DATA_SET};
+use super::command::CommandSet;
 use super::negotiation::PresentationContext;
 use super::scp::{Caller, drain};
 use super::status::Status;
@@ -125,6 +125,7 @@ fn failed(refusal: &Refusal) -> (Status, String) {
                 }
                 archive::Error::Database(_) => "The archive's database refuses this instance, see its log",
                 archive::Error::File(_) => "The archive cannot write its files, send again later",
+                archive::Error::TimedOut => "The archive's database is too slow, send again later",
                 archive::Error::DiskFull => "The archive's disk is full",
                 archive::Error::Stopping => "The archive is being stopped, send again later",
             };
@@ -134,16 +135,10 @@ fn failed(refusal: &Refusal) -> (Status, String) {
 }
 
 fn response(request: &CommandSet, status: Status, comment: &str) -> CommandSet {
-    let mut response = CommandSet::new();
-    for tag in [tags::AFFECTED_SOP_CLASS_UID, tags::AFFECTED_SOP_INSTANCE_UID] {
-        if let Some(uid) = request.uid(tag).filter(|uid| uid.len() <= 64) {
-            response.set_uid(tag, &uid);
-        }
+    let mut response = CommandSet::response_to(request, status);
+    if let Some(uid) = request.uid(tags::AFFECTED_SOP_INSTANCE_UID).filter(|uid| uid.len() <= 64) {
+        response.set_uid(tags::AFFECTED_SOP_INSTANCE_UID, &uid);
     }
-    response.set_u16(tags::COMMAND_FIELD, C_STORE_RSP);
-    response.set_u16(tags::MESSAGE_ID_BEING_RESPONDED_TO, request.u16(tags::MESSAGE_ID).unwrap_or(0));
-    response.set_u16(tags::COMMAND_DATA_SET_TYPE, NO_DATA_SET);
-    response.set_u16(tags::STATUS, status.0);
     if !comment.is_empty() {
         response.set_error_comment(comment);
     }

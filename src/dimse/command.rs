@@ -7,6 +7,8 @@ use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 use thiserror::Error;
 
+use super::status::Status;
+
 /// C-STORE request, PS3.7 Table E.1-1, Command Field (0000,0100).
 pub const C_STORE_RQ: u16 = 0x0001;
 /// C-STORE response.
@@ -107,6 +109,19 @@ impl CommandSet {
     /// An empty one.
     pub fn new() -> CommandSet {
         CommandSet::default()
+    }
+
+    /// The response to a request, PS3.7 section 9.3: to the same message, of the same SOP class, without a data set.
+    pub fn response_to(request: &CommandSet, status: Status) -> CommandSet {
+        let mut response = CommandSet::new();
+        if let Some(uid) = request.uid(tags::AFFECTED_SOP_CLASS_UID).filter(|uid| uid.len() <= 64) {
+            response.set_uid(tags::AFFECTED_SOP_CLASS_UID, &uid);
+        }
+        response.set_u16(tags::COMMAND_FIELD, request.u16(tags::COMMAND_FIELD).unwrap_or(0) | RESPONSE);
+        response.set_u16(tags::MESSAGE_ID_BEING_RESPONDED_TO, request.u16(tags::MESSAGE_ID).unwrap_or(0));
+        response.set_u16(tags::COMMAND_DATA_SET_TYPE, NO_DATA_SET);
+        response.set_u16(tags::STATUS, status.0);
+        response
     }
 
     /// Reads the fragments of one command, put together. The group length is not believed, nor needed.

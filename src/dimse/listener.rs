@@ -281,7 +281,12 @@ impl Port {
             "accepted an association"
         );
         association.accept(&rq, ac, contexts).await?;
-        let caller = Caller { ae_title: calling, address: ip.to_string(), audited: Default::default() };
+        let caller = Caller {
+            called_ae_title: self.settings.ae_title.clone(),
+            ae_title: calling,
+            address: ip.to_string(),
+            audited: Default::default(),
+        };
         let receiving = self.archive.activity().begin(&caller.ae_title, &caller.address);
         scp::serve(association, &self.archive, &caller, &receiving).await?;
         Ok(End::Released)

@@ -3,6 +3,7 @@
 pub mod access;
 mod association;
 mod c_echo;
+mod c_find;
 mod c_store;
 pub mod command;
 pub mod listener;

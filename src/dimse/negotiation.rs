@@ -8,6 +8,7 @@ use dicom_ul::pdu::{
 };
 
 use crate::dicom::implementation::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
+use crate::dicom::query::identifier::Options;
 use crate::dicom::service::{Service, Services};
 
 /// The longest P-DATA-TF PDU we take, bytes after its header. DCMTK and most modalities go up to this.
@@ -40,18 +41,7 @@ pub struct PresentationContext {
     /// The requestor may be asked: what it retrieves by C-GET is sent to it over this.
     pub requestor_is_scp: bool,
     /// How queries and retrieves over it are understood.
-    pub options: QueryOptions,
-}
-
-/// What a requestor and we agreed on for a query or retrieve SOP class, PS3.4 C.5.1.1, C.5.2.1 and C.5.3.1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct QueryOptions {
-    /// Keys of any level, without the unique keys of those above.
-    pub relational: bool,
-    /// A date and the time beside it are one.
-    pub combined_date_time: bool,
-    /// Person names match by their words.
-    pub fuzzy: bool,
+    pub options: Options,
 }
 
 /// Retired, and still what some devices prefer.
@@ -164,7 +154,7 @@ fn granted(service: Service, asked: Option<RequestorRoles>, services: Services) 
 }
 
 /// What we agree on, of what is asked for.
-fn options(rq: &AssociationRQ, abstract_syntax: &str, service: Service) -> QueryOptions {
+fn options(rq: &AssociationRQ, abstract_syntax: &str, service: Service) -> Options {
     let asked = rq.user_variables.iter().find_map(|item| match item {
         UserVariableItem::SopClassExtendedNegotiationSubItem(uid, bytes) if trim(uid) == abstract_syntax => {
             Some(bytes.as_slice())
@@ -174,10 +164,10 @@ fn options(rq: &AssociationRQ, abstract_syntax: &str, service: Service) -> Query
     let is_asked = |byte: usize| asked.and_then(|bytes| bytes.get(byte)) == Some(&1);
     match service {
         Service::Find => {
-            QueryOptions { relational: is_asked(0), combined_date_time: is_asked(1), fuzzy: is_asked(2) }
+            Options { relational: is_asked(0), combined_date_time: is_asked(1), fuzzy: is_asked(2) }
         }
-        Service::Get | Service::Move => QueryOptions { relational: is_asked(0), ..QueryOptions::default() },
-        Service::Echo | Service::Store | Service::Commit => QueryOptions::default(),
+        Service::Get | Service::Move => Options { relational: is_asked(0), ..Options::default() },
+        Service::Echo | Service::Store | Service::Commit => Options::default(),
     }
 }
 
@@ -258,7 +248,7 @@ fn user_information(rq: &AssociationRQ, contexts: &[PresentationContext]) -> Vec
 
 /// The answer to a SOP Class Extended Negotiation, where the service has one: not longer than what was asked.
 fn agreed(context: &PresentationContext, asked: usize) -> Option<Vec<u8>> {
-    let QueryOptions { relational, combined_date_time, fuzzy } = context.options;
+    let Options { relational, combined_date_time, fuzzy } = context.options;
     let answer = match context.service {
         Service::Store => return Some(STORAGE_EXTENDED_NEGOTIATION.to_vec()),
         // No adjustment of time zones and no conversion of enhanced multi-frame images, bytes four and five; empty
@@ -407,7 +397,7 @@ mod tests {
         assert_eq!(answered(&[1, 1, 1, 1, 1]).0, [1, 1, 1, 0, 0]);
         let (answer, options) = answered(&[0, 1, 0]);
         assert_eq!(answer, [0, 1, 0]);
-        assert_eq!(options, QueryOptions { combined_date_time: true, ..QueryOptions::default() });
+        assert_eq!(options, Options { combined_date_time: true, ..Options::default() });
     }
 
     #[test]

@@ -1,27 +1,43 @@
 //! One association from its first request to its end: every message gets exactly one final response.
 
-use dicom_dictionary_std::tags;
+use dicom_dictionary_std::{tags, uids};
 use dicom_ul::pdu::AbortRQServiceProviderReason;
 
 use super::association::{Association, Request};
-use super::command::{self, CommandSet, NO_DATA_SET};
+use super::command::{self, CommandSet};
 use super::negotiation::PresentationContext;
 use super::status::Status;
-use super::{Error, c_echo, c_store};
+use super::{Error, c_echo, c_find, c_store};
 use crate::archive::Archive;
 use crate::archive::activity::Receiving;
 use crate::archive::receive::Audited;
+use crate::db::audit::{Actor, ActorKind};
+use crate::dicom::ae_title::AeTitle;
+use crate::dicom::data_set::DataSet;
+use crate::dicom::prescan::{self, Encoding, Limits};
 use crate::dicom::service::Service;
 
-/// Who is at the other end.
+/// A request for the commitment of 20,000 instances is some 4 MB.
+const MOST_BYTES_OF_A_REQUEST: usize = 8 << 20;
+
+/// Who is at the other end, and whom it called.
 #[derive(Debug, Clone)]
 pub struct Caller {
+    /// Our AE title.
+    pub called_ae_title: AeTitle,
     /// Calling AE title.
     pub ae_title: String,
     /// IP address.
     pub address: String,
     /// What of it stands in the audit trail.
     pub audited: Audited,
+}
+
+impl Caller {
+    /// The caller as the audit trail names it.
+    pub fn actor(&self) -> Actor {
+        Actor { kind: ActorKind::Peer, name: self.ae_title.clone(), address: self.address.clone() }
+    }
 }
 
 /// Serves messages until the release; an error means that the association is over without one.
@@ -44,6 +60,9 @@ pub async fn serve(
             (Some(command::C_STORE_RQ), Service::Store) if context.requestor_is_scu => {
                 c_store::serve(association, archive, caller, receiving, &context, &command).await?;
             }
+            (Some(command::C_FIND_RQ), Service::Find) => {
+                c_find::serve(association, archive, caller, &context, &command).await?;
+            }
             // There is nothing under way that could be cancelled, and a cancel has no response, PS3.7 9.3.2.3.
             (Some(command::C_CANCEL_RQ), _) => drain(association, &context, &command).await?,
             (Some(field), service) if field & command::RESPONSE == 0 => {
@@ -52,7 +71,7 @@ pub async fn serve(
                     (command::C_STORE_RQ, _) => Status::SOP_CLASS_NOT_SUPPORTED,
                     _ => Status::UNRECOGNIZED_OPERATION,
                 };
-                association.send_command(context.id, &refusal(field, &command, status)).await?;
+                association.send_command(context.id, &refusal(&command, status)).await?;
             }
             (Some(_), _) => {
                 return Err(Error::protocol(
@@ -70,6 +89,43 @@ pub async fn serve(
     }
 }
 
+/// The data set of a request that is no instance: a query, a list of instances.
+pub async fn read_data_set(
+    association: &mut Association,
+    context: &PresentationContext,
+    command: &CommandSet,
+) -> Result<Result<DataSet, &'static str>, Error> {
+    if !command.has_data_set() {
+        return Ok(Err("The request has no data set"));
+    }
+    let mut bytes = Vec::new();
+    let mut is_too_long = false;
+    loop {
+        let fragment = association.next_data(context.id).await?;
+        is_too_long |= bytes.len() + fragment.data.len() > MOST_BYTES_OF_A_REQUEST;
+        if !is_too_long {
+            bytes.extend_from_slice(&fragment.data);
+        }
+        if fragment.is_last {
+            break;
+        }
+    }
+    if is_too_long {
+        return Ok(Err("The data set of the request is too long"));
+    }
+    let encoding = match context.transfer_syntax.as_str() {
+        uids::IMPLICIT_VR_LITTLE_ENDIAN => Encoding::ImplicitVrLittleEndian,
+        _ => Encoding::ExplicitVrLittleEndian,
+    };
+    let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    let limits = Limits { tree_bytes: 64 << 20, ..Limits::default() };
+    let scan = prescan::scan(std::io::Cursor::new(bytes), length, encoding, &limits);
+    Ok(scan.map(|scan| scan.data_set).map_err(|err| {
+        tracing::warn!(err = &err as &dyn std::error::Error, "the data set of a request cannot be read");
+        "The data set of the request cannot be read"
+    }))
+}
+
 /// Reads a data set nobody wants, so that the next message can be read.
 pub async fn drain(
     association: &mut Association,
@@ -82,15 +138,8 @@ pub async fn drain(
     Ok(())
 }
 
-fn refusal(field: u16, request: &CommandSet, status: Status) -> CommandSet {
-    let mut response = CommandSet::new();
-    if let Some(uid) = request.uid(tags::AFFECTED_SOP_CLASS_UID) {
-        response.set_uid(tags::AFFECTED_SOP_CLASS_UID, &uid);
-    }
-    response.set_u16(tags::COMMAND_FIELD, field | command::RESPONSE);
-    response.set_u16(tags::MESSAGE_ID_BEING_RESPONDED_TO, request.u16(tags::MESSAGE_ID).unwrap_or(0));
-    response.set_u16(tags::COMMAND_DATA_SET_TYPE, NO_DATA_SET);
-    response.set_u16(tags::STATUS, status.0);
+fn refusal(request: &CommandSet, status: Status) -> CommandSet {
+    let mut response = CommandSet::response_to(request, status);
     response.set_error_comment("This service is not offered here");
     response
 }

@@ -18,6 +18,16 @@ impl Status {
     pub const OUT_OF_RESOURCES: Status = Status(0xA700);
     /// PS3.4 Table B.2-1, failure: data set does not match SOP class, or the instance that the command names.
     pub const DATA_SET_DOES_NOT_MATCH: Status = Status(0xA900);
+    /// PS3.4 Table C.4-1, failure: the identifier does not match the SOP class.
+    pub const IDENTIFIER_DOES_NOT_MATCH: Status = Status(0xA900);
+    /// PS3.4 Table C.4-1, failure: unable to process.
+    pub const UNABLE_TO_PROCESS: Status = Status(0xC001);
+    /// PS3.4 Tables C.4-1 to C.4-3: it was cancelled.
+    pub const CANCEL: Status = Status(0xFE00);
+    /// PS3.4 Tables C.4-1 to C.4-3: it goes on.
+    pub const PENDING: Status = Status(0xFF00);
+    /// PS3.4 Table C.4-1: likewise, and something that was asked for is not known here.
+    pub const PENDING_WITH_UNSUPPORTED_KEYS: Status = Status(0xFF01);
     /// PS3.4 Table B.2-1, failure: cannot understand.
     pub const CANNOT_UNDERSTAND: Status = Status(0xC000);
     /// PS3.4 Table B.2-1, warning: what was stored is not filed exactly as it was sent.

@@ -10,15 +10,13 @@ use std::time::Duration;
 
 use moka::sync::Cache;
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::OnceCell;
 
-use crate::db::audit::{self, Entry, Head};
+use crate::db::audit::{Entry, Journal};
 use crate::db::{self, Pool};
 
 /// What was shown is shown anew after this long without a request.
 const REMEMBERED: Duration = Duration::from_secs(30 * 60);
-/// How often a row is tried where the server ends it in favour of another.
-const ATTEMPTS: u32 = 5;
 /// How many things that were shown are remembered.
 const MOST: u64 = 200_000;
 
@@ -52,31 +50,24 @@ pub enum Shown {
 
 /// Where rows are written.
 pub struct Trail {
-    writer: Arc<Writer>,
+    journal: Arc<Journal>,
     /// What was shown to whom; a cell is filled when its row is committed.
     shown: Cache<(WayIn, Shown), Arc<OnceCell<()>>>,
     /// Of the program; those of the web server's threads end before it.
     runtime: Handle,
 }
 
-struct Writer {
-    pool: Pool,
-    /// One writes at a time, and finds the end of the chain where it left it.
-    head: Mutex<Head>,
-}
-
 impl Trail {
     /// The trail in this database. Runs within the program's runtime.
     pub fn new(pool: Pool) -> Trail {
         let shown = Cache::builder().max_capacity(MOST).time_to_idle(REMEMBERED).build();
-        let writer = Arc::new(Writer { pool, head: Mutex::new(Head::default()) });
-        Trail { writer, shown, runtime: Handle::current() }
+        Trail { journal: Arc::new(Journal::new(pool)), shown, runtime: Handle::current() }
     }
 
     /// Writes a row. When this returns `Ok`, it is committed.
     pub async fn record(&self, entry: Entry) -> Result<(), db::Error> {
-        let writer = self.writer.clone();
-        self.finish(async move { writer.write(&entry).await }).await
+        let journal = self.journal.clone();
+        self.finish(async move { journal.write(&[entry]).await }).await
     }
 
     /// Carries on where whoever waits for it gives up.
@@ -105,9 +96,9 @@ impl Trail {
         }
         let Some(shown) = any_of.first() else { return self.record(entry).await };
         let written = self.shown.get_with((way_in, shown.clone()), Arc::default);
-        let writer = self.writer.clone();
+        let journal = self.journal.clone();
         self.finish(async move {
-            written.get_or_try_init(async || writer.write(&entry).await).await?;
+            written.get_or_try_init(async || journal.write(&[entry]).await).await?;
             Ok(())
         })
         .await
@@ -116,20 +107,5 @@ impl Trail {
     /// Remembers that this was shown, for which a row is there.
     pub fn remember(&self, way_in: WayIn, shown: Shown) {
         self.shown.insert((way_in, shown), Arc::new(OnceCell::new_with(Some(()))));
-    }
-}
-
-impl Writer {
-    async fn write(&self, entry: &Entry) -> Result<(), db::Error> {
-        let mut head = self.head.lock().await;
-        let mut conn = db::acquire(&self.pool).await?;
-        let mut attempt = 1;
-        loop {
-            match audit::append_behind(&mut conn, &mut head, std::slice::from_ref(entry)).await {
-                // Where somebody gave up the number that several waited for, the server ends all but one of them.
-                Err(err) if db::is_transient(&err) && attempt < ATTEMPTS => attempt += 1,
-                written => return Ok(written?),
-            }
-        }
     }
 }
