@@ -16,6 +16,7 @@ use dicom_dictionary_std::uids;
 
 use super::data_set::Element;
 use super::prescan::{Encoding, Error};
+use super::uid::TransferSyntaxUid;
 pub use walk::Reencoding;
 
 mod output;
@@ -33,6 +34,15 @@ pub enum Target {
 }
 
 impl Target {
+    /// The target that is this transfer syntax, as a presentation context names it.
+    pub fn of(transfer_syntax: &TransferSyntaxUid) -> Option<Target> {
+        match transfer_syntax.as_str() {
+            uids::EXPLICIT_VR_LITTLE_ENDIAN => Some(Target::ExplicitVrLittleEndian),
+            uids::IMPLICIT_VR_LITTLE_ENDIAN => Some(Target::ImplicitVrLittleEndian),
+            _ => None,
+        }
+    }
+
     /// Its Transfer Syntax UID.
     pub fn uid(self) -> &'static str {
         match self {
@@ -75,6 +85,10 @@ pub struct Changes {
 /// What has to be known of the whole before its beginning is written.
 #[derive(Debug, Clone, Default)]
 pub struct Survey {
+    /// Values other than the Pixel Data of the instance that are compressed, and are left out.
+    pub compressed: usize,
+    /// Sequences that contradict themselves, and end where they begin to.
+    pub damaged: usize,
     /// Where the headers of elements stand that have no native form, in ascending order.
     left_out: Vec<u64>,
 }

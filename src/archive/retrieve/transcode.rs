@@ -42,14 +42,13 @@ pub enum Unconvertible {
     TransferSyntax(TransferSyntaxUid),
     /// The attributes of the pixels make no sense.
     #[error("the pixel data cannot be decoded: {0}")]
-    Format(#[source] codec::Error),
+    Format(codec::Error),
     /// A frame cannot be decoded.
     #[error("frame {frame} cannot be decoded: {err}")]
     Frame {
         /// Which, counted from 1.
         frame: usize,
         /// What is wrong with it.
-        #[source]
         err: codec::Error,
     },
     /// The attributes cannot describe all frames.
@@ -188,6 +187,14 @@ impl Transcoded {
         };
         let (length, encoding) = (holding.length(), holding.encoding());
         let survey = reencode::survey(data_set()?, length, encoding)?;
+        if survey.compressed > 0 || survey.damaged > 0 {
+            tracing::warn!(
+                instance = %holding.row().sop_instance_uid,
+                compressed = survey.compressed,
+                damaged = survey.damaged,
+                "compressed icons and damaged sequences have no native form and are left out of what is sent"
+            );
+        }
         let (frames, changes) = match &header.pixel_data {
             Some(pixels) if pixels.length.is_none() => {
                 let (frames, changes) = Frames::begin(open()?, decoder, holding, header, pixels)?;

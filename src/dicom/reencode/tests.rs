@@ -25,6 +25,9 @@ const STEP_ID: Tag = tags::SCHEDULED_PROCEDURE_STEP_ID;
 const PRIVATE: Tag = Tag(0x0029, 0x1010);
 const AS_STORED: Pixels = Pixels::Native { vr: VR::OW, swapped: 1 };
 
+/// Writes an element of this tag, representation and value.
+type Write = dyn Fn(Tag, &str, &[u8]) -> Vec<u8>;
+
 fn changed(bytes: &[u8], from: Encoding, to: Target, changes: Changes) -> Result<Vec<u8>, Error> {
     let (source, length) = (Cursor::new(bytes.to_vec()), bytes.len() as u64);
     let survey = survey(source.clone(), length, from)?;
@@ -88,7 +91,7 @@ fn representations_come_from_the_dictionary_and_go_with_implicit() {
 #[test]
 fn us_or_ss_follows_pixel_representation_also_in_sequences() {
     for (signed, vr) in [(0, "US"), (1, "SS")] {
-        let padding = |write: &dyn Fn(Tag, &str, &[u8]) -> Vec<u8>| {
+        let padding = |write: &Write| {
             let lut = write(tags::LUT_DESCRIPTOR, vr, &[0, 1, 0, 0, 16, 0]);
             [
                 write(tags::PIXEL_REPRESENTATION, "US", &[signed, 0]),
@@ -102,7 +105,7 @@ fn us_or_ss_follows_pixel_representation_also_in_sequences() {
     }
 }
 
-fn open_sequence_of(write: &dyn Fn(Tag, &str, &[u8]) -> Vec<u8>, tag: Tag, items: &[u8]) -> Vec<u8> {
+fn open_sequence_of(write: &Write, tag: Tag, items: &[u8]) -> Vec<u8> {
     // In implicit VR the eight bytes of the header hold no VR.
     if write(tag, "SQ", &[]).len() == 8 {
         let mut bytes = implicit(tag, &[]);
@@ -276,7 +279,10 @@ fn a_compressed_icon_is_left_out_and_a_native_one_is_kept() {
             true => [modality.clone(), icon.clone(), nested.clone()].concat(),
             false => [modality.clone(), open_sequence(REQUEST, "SQ", &open_item(&[]))].concat(),
         };
-        assert_eq!(to_explicit(&[modality.clone(), icon, nested].concat(), EXPLICIT), expected);
+        let bytes = [modality.clone(), icon, nested].concat();
+        assert_eq!(to_explicit(&bytes, EXPLICIT), expected);
+        let survey = survey(Cursor::new(bytes.clone()), bytes.len() as u64, EXPLICIT).unwrap();
+        assert_eq!((survey.compressed, survey.damaged), (if kept { 0 } else { 2 }, 0));
     }
 }
 
@@ -288,6 +294,7 @@ fn a_sequence_that_contradicts_itself_ends_before_its_mistake() {
     let bytes = [explicit(REQUEST, "SQ", &item(&[step.clone(), lie].concat())), after.clone()].concat();
     let expected = [open_sequence(REQUEST, "SQ", &open_item(&step)), after].concat();
     assert_eq!(to_explicit(&bytes, EXPLICIT), expected);
+    assert_eq!(survey(Cursor::new(bytes.clone()), bytes.len() as u64, EXPLICIT).unwrap().damaged, 1);
 }
 
 #[test]

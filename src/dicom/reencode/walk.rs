@@ -179,8 +179,7 @@ impl Reencoding {
         if is_top {
             self.put_elements(Some(tag), out);
         }
-        let is_pixels =
-            matches!(tag, tags::PIXEL_DATA | tags::FLOAT_PIXEL_DATA | tags::DOUBLE_FLOAT_PIXEL_DATA);
+        let is_pixels = is_pixel_data(tag);
         let is_bulk = is_pixels || matches!(vr, VR::OB | VR::OW | VR::OF | VR::OD | VR::OL | VR::OV);
         let stepped = if length == UNDEFINED && is_bulk {
             self.encapsulated(scope, header, position, out)?
@@ -280,14 +279,17 @@ impl Reencoding {
             }
             _ => Step::Bytes,
         };
-        let icon = self.levels.iter().rev().find(|level| level.kind == Kind::Items);
-        if let (Some(survey), Some(icon)) = (&mut self.surveying, icon)
-            && icon.tag == tags::ICON_IMAGE_SEQUENCE
+        let around = self.levels.iter().rev().find(|level| level.kind == Kind::Items);
+        if let Some(survey) = &mut self.surveying
+            && !(scope.depth == 0 && is_pixel_data(tag))
         {
-            if survey.left_out.len() >= MOST_LEFT_OUT {
-                return Err(Error::TooLarge { limit: MOST_LEFT_OUT as u64 });
+            survey.compressed += 1;
+            if let Some(icon) = around.filter(|sequence| sequence.tag == tags::ICON_IMAGE_SEQUENCE) {
+                if survey.left_out.len() >= MOST_LEFT_OUT {
+                    return Err(Error::TooLarge { limit: MOST_LEFT_OUT as u64 });
+                }
+                survey.left_out.push(icon.header);
             }
-            survey.left_out.push(icon.header);
         }
         self.mute();
         self.levels.push(level);
@@ -378,6 +380,9 @@ impl Reencoding {
     /// Leaves the innermost sequence whose own length is known: one mistake in a private corner must not cost the
     /// instance.
     fn leave_damaged(&mut self, mut err: Error, out: &mut Vec<u8>) -> Result<Step, Error> {
+        if let Some(survey) = &mut self.surveying {
+            survey.damaged += 1;
+        }
         while let Some(level) = self.levels.pop() {
             self.write_end(level, out);
             if level.kind != Kind::Items || level.scope.delimited {
@@ -443,4 +448,8 @@ impl Reencoding {
     fn mute(&mut self) {
         self.muted = self.muted.or(Some(self.levels.len()));
     }
+}
+
+fn is_pixel_data(tag: Tag) -> bool {
+    matches!(tag, tags::PIXEL_DATA | tags::FLOAT_PIXEL_DATA | tags::DOUBLE_FLOAT_PIXEL_DATA)
 }

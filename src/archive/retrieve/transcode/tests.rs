@@ -4,12 +4,13 @@ use std::io::Write;
 
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
+use proptest::prelude::*;
 
 use super::super::{Place, read_header};
 use super::*;
 use crate::db::frame::StoredRow;
 use crate::dicom::data_set::{DataSet, Value};
-use crate::dicom::fixtures::{explicit, implicit, item, open_sequence};
+use crate::dicom::fixtures::{explicit, implicit, item, lying, open_sequence};
 use crate::dicom::prescan::{Encoding, Limits};
 
 const BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
@@ -199,6 +200,45 @@ fn single_bits_are_packed_across_frames() {
 }
 
 #[test]
+fn overlays_in_unused_bits_stay_where_they_are() {
+    let image = Image { allocated: 16, stored: 12, high: 11, ..GREY };
+    let overlay = explicit(Tag(0x6000, 0x0100), "US", &[16, 0]);
+    let value = [item(&[]), item(&rle(&[&[0x8A, 0x0B], &[1, 2]]))].concat();
+    let bytes = [image.explicit(), overlay, open_sequence(tags::PIXEL_DATA, "OB", &value)].concat();
+    let (data_set, _, pixels) = native(&bytes, uids::RLE_LOSSLESS).unwrap();
+    assert_eq!(pixels, [1, 0x8A, 2, 0x0B]);
+    assert_eq!(numbers(&data_set, DEPTHS), [Some(16), Some(12), Some(11), Some(0)]);
+}
+
+#[test]
+fn floating_point_pixels_stay_what_they_are() {
+    let syntax = uids::ENCAPSULATED_UNCOMPRESSED_EXPLICIT_VR_LITTLE_ENDIAN;
+    let image = Image { allocated: 32, stored: 32, high: 31, ..GREY };
+    let value = [1.5_f32, -2.0].map(f32::to_le_bytes).concat();
+    let fragments = [item(&[]), item(&value)].concat();
+    let bytes = [image.explicit(), open_sequence(tags::FLOAT_PIXEL_DATA, "OF", &fragments)].concat();
+    let (_, vr, pixels) = native(&bytes, syntax).unwrap();
+    assert_eq!((vr, pixels), (VR::OF, value));
+}
+
+#[test]
+fn the_big_endian_pixels_in_an_implicit_data_set_of_ge_are_turned() {
+    let attributes = implicit(tags::BITS_ALLOCATED, &[16, 0]);
+    let bytes = [attributes.clone(), implicit(tags::PIXEL_DATA, &[1, 2, 3, 4])].concat();
+    let out = transcode(&bytes, "1.2.840.113619.5.2", Target::ImplicitVrLittleEndian).unwrap();
+    assert_eq!(out, [attributes, implicit(tags::PIXEL_DATA, &[2, 1, 4, 3])].concat());
+}
+
+#[test]
+fn instances_without_pixels_are_only_written_anew() {
+    let report = [explicit(tags::MODALITY, "CS", b"SR"), explicit(tags::TEXT_VALUE, "UT", b"well")].concat();
+    let expected = [implicit(tags::MODALITY, b"SR"), implicit(tags::TEXT_VALUE, b"well")].concat();
+    for syntax in [uids::EXPLICIT_VR_LITTLE_ENDIAN, uids::JPEG_BASELINE8_BIT] {
+        assert_eq!(transcode(&report, syntax, Target::ImplicitVrLittleEndian).unwrap(), expected);
+    }
+}
+
+#[test]
 fn big_endian_pixels_are_turned_by_their_size() {
     let big = |tag: Tag, vr: &str, value: &[u8]| {
         let mut bytes = [tag.group().to_be_bytes(), tag.element().to_be_bytes()].concat();
@@ -284,6 +324,39 @@ fn more_than_an_element_can_hold_is_refused_before_it_is_decoded() {
 }
 
 #[test]
+fn a_target_is_known_by_its_uid() {
+    for target in [Target::ExplicitVrLittleEndian, Target::ImplicitVrLittleEndian] {
+        assert_eq!(Target::of(&target.uid().parse().unwrap()), Some(target));
+        assert!(!targets(&target.uid().parse().unwrap()).contains(&target));
+    }
+    assert_eq!(Target::of(&BIG_ENDIAN.parse().unwrap()), None);
+}
+
+#[test]
+fn long_pixel_data_passes_through_little_memory() {
+    const LENGTH: u32 = 64 << 20;
+    let header = lying(tags::PIXEL_DATA, "OW", LENGTH, &[]);
+    let bytes = [GREY.explicit(), header].concat();
+    let (file, mut holding) = stored(&bytes, uids::EXPLICIT_VR_LITTLE_ENDIAN);
+    holding.row.size_bytes += u64::from(LENGTH);
+    file.as_file().set_len(holding.row.size_bytes).unwrap();
+    let open = || Ok(File::open(file.path())?);
+    let header = Arc::new(read_header(&open().unwrap(), &holding, None).unwrap());
+    let decoder = Decoder::new(1, "/nonexistent".into());
+    let target = Target::ImplicitVrLittleEndian;
+    let mut converted = Transcoded::new(open, &decoder, &holding, &header, target).unwrap();
+    let (mut piece, mut total) = (vec![0; 1 << 20], 0);
+    loop {
+        match converted.read(&mut piece).unwrap() {
+            0 => break,
+            count => total += count,
+        }
+        assert!(converted.buffer.capacity() < 256 << 10);
+    }
+    assert!(total > LENGTH as usize);
+}
+
+#[test]
 fn a_file_that_was_cut_short_is_an_error_and_no_end() {
     let bytes = [GREY.explicit(), explicit(tags::PIXEL_DATA, "OB", &[7; 100_000])].concat();
     let (file, holding) = stored(&bytes, uids::EXPLICIT_VR_LITTLE_ENDIAN);
@@ -321,5 +394,28 @@ fn lossy_attributes_are_added_once_and_together() {
     for (there, added) in cases {
         let attributes = DataSet::of(there);
         assert_eq!(frames::lossy(&attributes, "ISO_10918_1", 7.5), added, "{attributes:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_damaged_instance_is_converted_or_refused(
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let frames = [rle(&[&[1, 2], &[3, 4], &[5, 6]]), rle(&[&[6, 5], &[4, 3], &[2, 1]])];
+        let image = Image { photometric: "YBR_FULL", samples: 3, frames: "2 ", ..GREY };
+        let mut bytes = image.encapsulated(&[&frames[0], &frames[1]]);
+        for (at, byte) in damage {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        bytes.truncate(cut.index(bytes.len() * 2));
+        for target in [Target::ExplicitVrLittleEndian, Target::ImplicitVrLittleEndian] {
+            match transcode(&bytes, uids::RLE_LOSSLESS, target) {
+                Ok(out) => prop_assert!(out.len() < 4 * bytes.len() + 1024, "{} bytes", out.len()),
+                Err(sentence) => prop_assert!(!sentence.is_empty()),
+            }
+        }
     }
 }
