@@ -3,7 +3,7 @@
 //! # The map
 //!
 //! ```text
-//! main -> cli -> server -> { web, dimse } -> archive -> { db, storage } -> dicom
+//! main -> cli -> server -> { web, dimse } -> archive -> { codec, db, storage } -> dicom
 //!                   web -> { codec, render } -> dicom
 //!                   web -> people -> db
 //!                   web, dimse -> db        (what needs no archive)

@@ -9,6 +9,7 @@
 //! start of the file.
 
 mod pixels;
+pub mod transcode;
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};

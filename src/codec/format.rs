@@ -292,6 +292,11 @@ fn bits(attributes: &DataSet, number: Number) -> Result<(u16, u16, u16), Error> 
     Ok((allocated, stored, high.unwrap_or(stored - 1)))
 }
 
+/// How fragments of this transfer syntax have to be read.
+pub fn pixel_encoding(transfer_syntax: &TransferSyntaxUid) -> PixelEncoding {
+    encoding(transfer_syntax, true, VR::OB, 8, false)
+}
+
 fn encoding(
     transfer_syntax: &TransferSyntaxUid,
     encapsulated: bool,

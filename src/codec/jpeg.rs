@@ -71,6 +71,13 @@ pub fn prepare(format: &FrameFormat, encoded: &[u8]) -> Result<(Header, Vec<u8>)
     Ok((header, stream))
 }
 
+/// Every process but the lossless one, SOF3, loses something.
+pub fn is_lossy(encoded: &[u8]) -> bool {
+    let Ok(markers) = read(encoded) else { return false };
+    let start = markers.frame.as_ref().and_then(|frame| markers.kept.get(frame.position));
+    start.is_some_and(|segment| segment.get(1) != Some(&0xC3))
+}
+
 /// Component names first, then what an encoder has declared, then the attribute.
 fn colours(markers: &Markers<'_>, frame: &Frame, attribute: Photometric) -> Photometric {
     let declared_ybr = markers.jfif || markers.adobe_transform == Some(1);
@@ -210,6 +217,14 @@ mod tests {
         let (header, prepared) = prepare(&FrameFormat::colour(2, 3), &bytes).unwrap();
         assert_eq!(header.rows, 2);
         assert_eq!(prepared, prepare(&FrameFormat::colour(2, 3), &stream(&[], [1, 2, 3])).unwrap().1);
+    }
+
+    #[test]
+    fn the_lossless_process_loses_nothing() {
+        let mut bytes = stream(&JFIF, [1, 2, 3]);
+        assert!(is_lossy(&bytes));
+        bytes[2 + JFIF.len() + 1] = 0xC3;
+        assert!(!is_lossy(&bytes));
     }
 
     proptest! {

@@ -75,21 +75,33 @@ pub fn header(format: &FrameFormat, stream: &[u8]) -> Result<Header, Error> {
     })
 }
 
-/// SGcod of the COD segment, T.800 A.6.1.
+/// Whether the colours were transformed before the wavelets were.
 fn has_component_transform(after_siz: &[u8]) -> bool {
-    fn transform(mut bytes: Bytes<'_>) -> Option<u8> {
-        loop {
-            let marker = bytes.u16()?;
-            let length = usize::from(bytes.u16()?).checked_sub(2)?;
-            let body = bytes.take(length)?;
-            match marker {
-                0xFF52 => return body.get(4).copied(),
-                0xFF90 => return None,
-                _ => {}
-            }
+    coding_style(after_siz).and_then(|style| style.get(4)) == Some(&1)
+}
+
+/// Whether the wavelet is the irreversible one, table A.20.
+pub fn is_lossy(stream: &[u8]) -> bool {
+    let mut bytes = Bytes(stream);
+    // SOC and SIZ, whose length counts itself
+    let siz = bytes.take(4).and_then(|_| bytes.u16()).and_then(|length| usize::from(length).checked_sub(2));
+    let after_siz = siz.and_then(|length| bytes.take(length)).map(|_| bytes.0);
+    after_siz.and_then(coding_style).and_then(|style| style.get(9)) == Some(&0)
+}
+
+/// The body of the COD marker segment in the main header.
+fn coding_style(after_siz: &[u8]) -> Option<&[u8]> {
+    let mut bytes = Bytes(after_siz);
+    loop {
+        let marker = bytes.u16()?;
+        let length = usize::from(bytes.u16()?).checked_sub(2)?;
+        let body = bytes.take(length)?;
+        match marker {
+            0xFF52 => return Some(body),
+            0xFF90 => return None,
+            _ => {}
         }
     }
-    transform(Bytes(after_siz)) == Some(1)
 }
 
 #[cfg(test)]
@@ -126,6 +138,19 @@ mod tests {
         let mut file = b"\0\0\0\x0CjP  \r\n\x87\n\0\0\0\0jp2c".to_vec();
         file.extend_from_slice(&siz(&[7]));
         assert_eq!(codestream(&file), Some(siz(&[7]).as_slice()));
+    }
+
+    #[test]
+    fn the_wavelet_says_whether_something_was_lost() {
+        let with_wavelet = |transform: u8| {
+            let mut bytes = siz(&[7]);
+            let length = u16::try_from(bytes.len() - 4).unwrap();
+            bytes[4..6].copy_from_slice(&length.to_be_bytes());
+            bytes.extend([0xFF, 0x52, 0, 12, 0, 0, 0, 1, 0, 5, 4, 4, 0, transform]);
+            bytes
+        };
+        assert!(is_lossy(&with_wavelet(0)));
+        assert!(!is_lossy(&with_wavelet(1)));
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub fn header(_format: &FrameFormat, encoded: &[u8]) -> Result<Header, Error> {
         }
     }
     // Interleave mode 0: one scan a component, and CharLS returns planes.
-    let planar = components > 1 && interleave_mode(bytes.0).ok_or_else(cut)? == 0;
+    let planar = components > 1 && scan_parameters(bytes.0).ok_or_else(cut)?.1 == 0;
     Ok(Header { rows, columns, components, precision, planar, photometric: None })
 }
 
@@ -35,14 +35,20 @@ fn frame_header(encoded: &[u8]) -> Option<&[u8]> {
     segment(encoded.strip_prefix(&[0xFF, 0xD8])?, 0xF7)
 }
 
-/// ILV of the first start of scan.
-fn interleave_mode(after_frame: &[u8]) -> Option<u8> {
+/// Whether samples may differ from what they were: NEAR is not zero.
+pub fn is_lossy(encoded: &[u8]) -> bool {
+    let mut bytes = Bytes(frame_header(encoded).unwrap_or_default());
+    let frame = bytes.u16().and_then(|length| bytes.take(usize::from(length).checked_sub(2)?));
+    frame.and_then(|_| scan_parameters(bytes.0)).is_some_and(|(near, _)| near != 0)
+}
+
+/// NEAR and the interleave mode of the first scan, C.2.3.
+fn scan_parameters(after_frame: &[u8]) -> Option<(u8, u8)> {
     let mut bytes = Bytes(segment(after_frame, 0xDA)?);
     bytes.u16()?;
     let components = usize::from(bytes.u8()?);
     bytes.take(components.checked_mul(2)?)?;
-    bytes.u8()?;
-    bytes.u8()
+    Some((bytes.u8()?, bytes.u8()?))
 }
 
 /// Walks marker segments up to the wanted one and returns what follows its marker.
@@ -88,6 +94,14 @@ mod tests {
         let mut bytes = COLOUR.to_vec();
         bytes[33] = 0;
         assert!(header(&FrameFormat::colour(2, 3), &bytes).unwrap().planar);
+    }
+
+    #[test]
+    fn a_near_of_zero_loses_nothing() {
+        let mut bytes = COLOUR.to_vec();
+        assert!(!is_lossy(&bytes));
+        bytes[32] = 2;
+        assert!(is_lossy(&bytes));
     }
 
     #[test]

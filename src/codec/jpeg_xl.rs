@@ -33,6 +33,46 @@ pub fn header(format: &FrameFormat, encoded: &[u8]) -> Result<Header, Error> {
     })
 }
 
+/// Whether the colour space is XYB, which only lossy encoding uses, or a JPEG codestream stands inside. Where extra
+/// channels hide the answer, nothing is said to be lost.
+pub fn is_lossy(encoded: &[u8]) -> bool {
+    fn is_xyb(stream: &[u8]) -> Option<bool> {
+        const EXTRA_CHANNELS: [(u32, u32); 4] = [(0, 0), (1, 0), (2, 4), (1, 12)];
+        let mut bits = Bits { bytes: stream.strip_prefix(&[0xFF, 0x0A])?, position: 0 };
+        size(&mut bits)?;
+        let start = bits.position;
+        let is_default = bits.flag()?;
+        if is_default {
+            return Some(true);
+        }
+        bits.position = start;
+        depth(&mut bits)?;
+        // modular_16_bit_buffers
+        bits.flag()?;
+        if bits.choice(EXTRA_CHANNELS)? > 0 {
+            return None;
+        }
+        bits.flag()
+    }
+    let is_recompressed = encoded.starts_with(CONTAINER) && has_box(encoded, b"jbrd");
+    is_recompressed || codestream(encoded).and_then(is_xyb) == Some(true)
+}
+
+fn has_box(encoded: &[u8], wanted: &[u8; 4]) -> bool {
+    fn find(encoded: &[u8], wanted: &[u8; 4]) -> Option<()> {
+        let mut boxes = Bytes(encoded);
+        loop {
+            let rest = boxes.0;
+            let length = usize::try_from(boxes.u32()?).ok()?;
+            if boxes.take(4)? == wanted {
+                return Some(());
+            }
+            boxes = Bytes(rest.get(length.max(8)..)?);
+        }
+    }
+    find(encoded, wanted).is_some()
+}
+
 /// The start of the codestream, which the container may have put into a box.
 fn codestream(encoded: &[u8]) -> Option<&[u8]> {
     if !encoded.starts_with(CONTAINER) {
@@ -181,6 +221,15 @@ mod tests {
         let bytes = stream(&[(1, 1), (3, 5), (1, 3), (1, 1)]);
         let header = header(&FrameFormat::grey(32, 32, 8, 8), &bytes).unwrap();
         assert_eq!((header.rows, header.columns, header.precision), (32, 32, 8));
+    }
+
+    #[test]
+    fn xyb_says_that_something_was_lost() {
+        let size = [(1, 1), (3, 5), (1, 3)];
+        let stored = |xyb| [(0, 1), (0, 1), (0, 1), (0, 2), (1, 1), (0, 2), (xyb, 1)];
+        assert!(is_lossy(&stream(&[&size[..], &[(1, 1)]].concat())));
+        assert!(is_lossy(&stream(&[&size[..], &stored(1)].concat())));
+        assert!(!is_lossy(&stream(&[&size[..], &stored(0)].concat())));
     }
 
     #[test]

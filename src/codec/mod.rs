@@ -16,6 +16,7 @@ mod jpeg;
 mod jpeg_2000;
 mod jpeg_ls;
 mod jpeg_xl;
+mod lossy;
 mod native;
 mod photometric;
 mod pool;
@@ -27,7 +28,8 @@ mod worker;
 
 pub use decoder::Decoder;
 pub use error::Error;
-pub use format::{ByteOrder, FrameFormat, NativeFrame, Number, PixelEncoding};
+pub use format::{ByteOrder, FrameFormat, NativeFrame, Number, PixelEncoding, pixel_encoding};
+pub use lossy::lossy_method;
 pub use photometric::Photometric;
 pub use pool::Limits;
 pub use samples::{Decoded, Samples};

@@ -7,11 +7,14 @@ pub mod data_set;
 pub mod dictionary;
 pub mod difference;
 pub mod file_meta;
+#[cfg(test)]
+pub(crate) mod fixtures;
 pub mod frame_index;
 pub mod implementation;
 pub mod person_name;
 pub mod prescan;
 pub mod query;
+pub mod reencode;
 pub mod service;
 pub mod sop_class;
 pub mod uid;

@@ -17,8 +17,9 @@ use super::data_set::DataSet;
 use super::dictionary;
 pub use super::uid::Encoding;
 
-mod header;
-mod source;
+pub(super) mod header;
+pub(super) mod reader;
+pub(super) mod source;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -26,7 +27,9 @@ mod walk;
 /// How deep sequences may be nested, whatever the caller's limit: the walk uses the stack.
 pub const MAX_DEPTH: usize = 64;
 
-const ITEM: Tag = Tag(0xFFFE, 0xE000);
+pub(super) const ITEM: Tag = Tag(0xFFFE, 0xE000);
+pub(super) const ITEM_DELIMITER: Tag = Tag(0xFFFE, 0xE00D);
+pub(super) const SEQUENCE_DELIMITER: Tag = Tag(0xFFFE, 0xE0DD);
 
 /// What a scan may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

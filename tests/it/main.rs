@@ -27,6 +27,7 @@ mod start_up;
 mod tidy;
 mod tls_dicom;
 mod tls_http;
+mod transcode;
 mod viewer_browser;
 mod web_access;
 mod web_account;

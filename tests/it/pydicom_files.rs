@@ -29,7 +29,7 @@ const TOLERANCES: [(&str, u8, &str); 1] =
 const WITHOUT_PICTURE: [(&str, &str); 0] = [];
 
 /// Part 10 files that are instances.
-fn storable() -> Vec<PathBuf> {
+pub fn storable() -> Vec<PathBuf> {
     let mut files = files_below(&pydicom_data().join("test_files"));
     files.extend(files_below(&pydicom_data().join("charset_files")));
     files.retain(|file| {

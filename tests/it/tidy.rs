@@ -236,7 +236,8 @@ const MAY_NAME: [(&str, &[&str]); 18] = [
     ("people", &["db", "dicom", "people"]),
     ("web", &["archive", "codec", "db", "dicom", "dimse", "people", "render", "tls", "web"]),
     ("dimse", &["archive", "db", "dicom", "dimse", "tls"]),
-    ("archive", &["archive", "db", "dicom", "storage"]),
+    // Whoever does not take an instance as it is stored gets it decoded.
+    ("archive", &["archive", "codec", "db", "dicom", "storage"]),
     ("db", &["db", "dicom", "tls"]),
     ("storage", &["dicom"]),
     ("tls", &["tls"]),

@@ -134,7 +134,7 @@ fn native_bytes(
     Ok(bytes)
 }
 
-fn encapsulated_bytes(file: &File, header: &Header, frame0: usize) -> Result<Vec<u8>, Unreadable> {
+pub(super) fn encapsulated_bytes(file: &File, header: &Header, frame0: usize) -> Result<Vec<u8>, Unreadable> {
     let index = header.index.as_ref().ok_or(Unreadable::NoFrame(frame0.saturating_add(1)))?;
     let index = index.as_ref().map_err(|words| Unreadable::Frames(words.clone()))?;
     let fragments = index.frame(frame0).ok_or(Unreadable::NoFrame(frame0.saturating_add(1)))?;

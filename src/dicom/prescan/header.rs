@@ -5,35 +5,35 @@ use dicom_core::{Tag, VR};
 use crate::dicom::dictionary;
 
 /// The length that says there is none.
-pub(super) const UNDEFINED: u32 = 0xFFFF_FFFF;
+pub(in crate::dicom) const UNDEFINED: u32 = 0xFFFF_FFFF;
 
 /// What is known of the data set the walk is in.
 #[derive(Clone, Copy)]
-pub(super) struct Scope {
-    pub(super) explicit: bool,
-    pub(super) big_endian: bool,
+pub(in crate::dicom) struct Scope {
+    pub(in crate::dicom) explicit: bool,
+    pub(in crate::dicom) big_endian: bool,
     /// Where it, or what is around it, ends, if that is known.
-    pub(super) end: Option<u64>,
+    pub(in crate::dicom) end: Option<u64>,
     /// Its length is undefined: a delimiter ends it.
-    pub(super) delimited: bool,
-    pub(super) depth: usize,
+    pub(in crate::dicom) delimited: bool,
+    pub(in crate::dicom) depth: usize,
     /// Pixel Representation, for "US or SS".
-    pub(super) signed: bool,
+    pub(in crate::dicom) signed: bool,
 }
 
 /// The header of an element, an item or a delimiter.
 #[derive(Clone, Copy)]
-pub(super) struct Header {
-    pub(super) tag: Tag,
-    pub(super) vr: VR,
-    pub(super) length: u32,
-    pub(super) size: u64,
+pub(in crate::dicom) struct Header {
+    pub(in crate::dicom) tag: Tag,
+    pub(in crate::dicom) vr: VR,
+    pub(in crate::dicom) length: u32,
+    pub(in crate::dicom) size: u64,
 }
 
 impl Scope {
     /// Decides by the first eight bytes of a data set whether its elements carry their VR. Where they should, a
     /// length stands in its place; where they should not, the VR that the dictionary has for the tag.
-    pub(super) fn settle(&mut self, bytes: [u8; 8], room: Option<u64>) {
+    pub(in crate::dicom) fn settle(&mut self, bytes: [u8; 8], room: Option<u64>) {
         let [a, b, c, d, first, second, ..] = bytes;
         let tag = tag_of([a, b, c, d], self.big_endian);
         if tag.group() == 0xFFFE {
@@ -51,7 +51,12 @@ impl Scope {
 
 impl Header {
     /// The header in these bytes, of which `count` are there and `room` are left in the data set. `None`: it is cut.
-    pub(super) fn read(bytes: [u8; 12], count: usize, room: Option<u64>, scope: &Scope) -> Option<Self> {
+    pub(in crate::dicom) fn read(
+        bytes: [u8; 12],
+        count: usize,
+        room: Option<u64>,
+        scope: &Scope,
+    ) -> Option<Self> {
         let [a, b, c, d, first, second, e, f, g, h, i, j] = bytes;
         if count < 8 {
             return None;
@@ -109,7 +114,7 @@ fn implicit_length([_, _, _, _, e, f, g, h]: [u8; 8], big_endian: bool) -> u32 {
 }
 
 /// PS3.5 section 7.1.2: these have two reserved bytes and a length of four.
-fn has_long_length(vr: VR) -> bool {
+pub(in crate::dicom) fn has_long_length(vr: VR) -> bool {
     use VR::{OB, OD, OF, OL, OV, OW, SQ, SV, UC, UN, UR, UT, UV};
     matches!(vr, OB | OD | OF | OL | OV | OW | SQ | SV | UC | UN | UR | UT | UV)
 }

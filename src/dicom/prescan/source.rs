@@ -15,7 +15,7 @@ const BUFFER: usize = 16 * 1024;
 const RATIO_FREE: u64 = 16 * 1024 * 1024;
 
 /// Where bytes come from, one after the other.
-pub(super) trait Stream {
+pub(in crate::dicom) trait Stream {
     /// Reads some bytes; 0 only at the end.
     fn read(&mut self, into: &mut [u8]) -> Result<usize, Error>;
     /// Passes over up to `count` bytes and says over how many.
@@ -24,15 +24,29 @@ pub(super) trait Stream {
     fn length(&self) -> Option<u64>;
 }
 
+impl<S: Stream + ?Sized> Stream for Box<S> {
+    fn read(&mut self, into: &mut [u8]) -> Result<usize, Error> {
+        (**self).read(into)
+    }
+
+    fn skip(&mut self, count: u64) -> Result<u64, Error> {
+        (**self).skip(count)
+    }
+
+    fn length(&self) -> Option<u64> {
+        (**self).length()
+    }
+}
+
 /// A source as it is.
-pub(super) struct Plain<R> {
+pub(in crate::dicom) struct Plain<R> {
     source: R,
     length: u64,
     left: u64,
 }
 
 impl<R> Plain<R> {
-    pub(super) fn new(source: R, length: u64) -> Self {
+    pub(in crate::dicom) fn new(source: R, length: u64) -> Self {
         Self { source, length, left: length }
     }
 }
@@ -59,7 +73,7 @@ impl<R: Read + Seek> Stream for Plain<R> {
 }
 
 /// A source that is inflated while it is read.
-pub(super) struct Inflated<R> {
+pub(in crate::dicom) struct Inflated<R> {
     source: R,
     left: u64,
     deflated: Vec<u8>,
@@ -70,7 +84,7 @@ pub(super) struct Inflated<R> {
 }
 
 impl<R: Read> Inflated<R> {
-    pub(super) fn new(source: R, length: u64, limits: &Limits) -> Self {
+    pub(in crate::dicom) fn new(source: R, length: u64, limits: &Limits) -> Self {
         let inflater = Decompress::new(false);
         Self { source, left: length, deflated: Vec::new(), from: 0, inflater, ended: false, limits: *limits }
     }
@@ -150,7 +164,7 @@ fn read_some(source: &mut impl Read, into: &mut [u8]) -> Result<usize, Error> {
 }
 
 /// A stream with a look ahead and a position.
-pub(super) struct Input<S> {
+pub(in crate::dicom) struct Input<S> {
     stream: S,
     buffer: Vec<u8>,
     from: usize,
@@ -159,22 +173,22 @@ pub(super) struct Input<S> {
 }
 
 impl<S: Stream> Input<S> {
-    pub(super) fn new(stream: S) -> Self {
+    pub(in crate::dicom) fn new(stream: S) -> Self {
         Self { stream, buffer: vec![0; BUFFER], from: 0, to: 0, position: 0 }
     }
 
     /// Bytes consumed so far.
-    pub(super) fn position(&self) -> u64 {
+    pub(in crate::dicom) fn position(&self) -> u64 {
         self.position
     }
 
     /// Bytes that follow, if that is known.
-    pub(super) fn left(&self) -> Option<u64> {
+    pub(in crate::dicom) fn left(&self) -> Option<u64> {
         self.stream.length().map(|length| length.saturating_sub(self.position))
     }
 
     /// The next `N` bytes without consuming them, and how many of them exist; the rest are zero.
-    pub(super) fn peek<const N: usize>(&mut self) -> Result<([u8; N], usize), Error> {
+    pub(in crate::dicom) fn peek<const N: usize>(&mut self) -> Result<([u8; N], usize), Error> {
         while self.to - self.from < N {
             if self.buffer.len() - self.from < N {
                 self.buffer.copy_within(self.from..self.to, 0);
@@ -196,7 +210,7 @@ impl<S: Stream> Input<S> {
     }
 
     /// Passes over up to `count` bytes and says over how many.
-    pub(super) fn skip(&mut self, count: u64) -> Result<u64, Error> {
+    pub(in crate::dicom) fn skip(&mut self, count: u64) -> Result<u64, Error> {
         let buffered = (self.to - self.from) as u64;
         let skipped = if count <= buffered {
             self.from += usize::try_from(count).unwrap_or_default();
@@ -211,7 +225,7 @@ impl<S: Stream> Input<S> {
     }
 
     /// The next up to `count` bytes. Memory grows with what is really there, not with what was promised.
-    pub(super) fn take(&mut self, count: u64) -> Result<Vec<u8>, Error> {
+    pub(in crate::dicom) fn take(&mut self, count: u64) -> Result<Vec<u8>, Error> {
         let first = usize::try_from(count).unwrap_or(usize::MAX).min(BUFFER);
         let mut bytes = Vec::with_capacity(first);
         let mut left = count;

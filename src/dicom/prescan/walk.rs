@@ -4,25 +4,22 @@ use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
 
 use super::header::{Header, Scope, UNDEFINED};
-use super::source::{Input, Stream};
-use super::{Error, Fragment, ITEM, Limits, MAX_DEPTH, PixelData, Scan};
+use super::reader::Reader;
+use super::source::Stream;
+use super::{Error, Fragment, ITEM, ITEM_DELIMITER, Limits, MAX_DEPTH, PixelData, SEQUENCE_DELIMITER, Scan};
 use crate::dicom::data_set::{DataSet, Element, Value};
 use crate::dicom::dictionary;
 
-const ITEM_DELIMITER: Tag = Tag(0xFFFE, 0xE00D);
-const SEQUENCE_DELIMITER: Tag = Tag(0xFFFE, 0xE0DD);
 /// More damaged sequences are passed over without being named.
 const MOST_DAMAGED: usize = 16;
 
 pub(super) struct Walk<S> {
-    input: Input<S>,
+    reader: Reader<S>,
     limits: Limits,
     /// Memory of the tree so far.
     spent: u64,
     /// A nested data set did not fit: nothing is kept until the sequence at the top is through.
     overflowing: bool,
-    /// The last element seen, to name the place of an error.
-    last: Tag,
     pixel_data: Option<PixelData>,
     extended_offset_table: Vec<u64>,
     damaged: Vec<Tag>,
@@ -32,11 +29,10 @@ impl<S: Stream> Walk<S> {
     pub(super) fn new(stream: S, limits: &Limits) -> Self {
         let limits = Limits { depth: limits.depth.min(MAX_DEPTH), ..*limits };
         Self {
-            input: Input::new(stream),
+            reader: Reader::new(stream),
             limits,
             spent: 0,
             overflowing: false,
-            last: Tag(0, 0),
             pixel_data: None,
             extended_offset_table: Vec::new(),
             damaged: Vec::new(),
@@ -45,8 +41,14 @@ impl<S: Stream> Walk<S> {
 
     pub(super) fn run(mut self, explicit: bool, big_endian: bool) -> Result<Scan, Error> {
         let mut data_set = DataSet::new(Default::default(), big_endian);
-        let scope =
-            Scope { explicit, big_endian, end: self.input.left(), delimited: false, depth: 0, signed: false };
+        let scope = Scope {
+            explicit,
+            big_endian,
+            end: self.reader.left(),
+            delimited: false,
+            depth: 0,
+            signed: false,
+        };
         match self.data_set(scope, &mut data_set) {
             // All pixels are there: a stump behind them takes nothing from the picture.
             Err(Error::Truncated { .. }) if self.pixel_data.is_some() => {}
@@ -55,51 +57,37 @@ impl<S: Stream> Walk<S> {
         if let Some(pixel_data) = &mut self.pixel_data {
             pixel_data.extended_offset_table = self.extended_offset_table;
         }
-        let length = self.input.position();
+        let length = self.reader.position();
         Ok(Scan { data_set, pixel_data: self.pixel_data, damaged: self.damaged, length })
     }
 
     /// Reads elements up to the end of the data set.
     fn data_set(&mut self, mut scope: Scope, into: &mut DataSet) -> Result<(), Error> {
-        self.settle(&mut scope)?;
-        while let Some(header) = self.header(&scope)? {
+        self.reader.settle(&mut scope)?;
+        while let Some(header) = self.reader.header(&scope)? {
             match header.tag {
                 ITEM_DELIMITER if scope.delimited => {
-                    self.input.skip(header.size)?;
+                    self.reader.pass(header.size)?;
                     return Ok(());
                 }
                 // The item delimiter is missing: the sequence goes on, or ends, and sees to it itself.
                 ITEM | SEQUENCE_DELIMITER if scope.delimited => return Ok(()),
-                ITEM => return Err(Error::Unexpected { tag: ITEM, position: self.input.position() }),
+                ITEM => return Err(Error::Unexpected { tag: ITEM, position: self.reader.position() }),
                 // A delimiter nobody needs.
                 ITEM_DELIMITER | SEQUENCE_DELIMITER => {
-                    self.input.skip(header.size)?;
+                    self.reader.pass(header.size)?;
                 }
-                Tag(0, 0) if scope.depth == 0 && header.length == 0 => return self.padding(),
+                Tag(0, 0) if scope.depth == 0 && header.length == 0 => return self.reader.padding(),
                 _ => self.element(&mut scope, header, into)?,
             }
         }
         Ok(())
     }
 
-    /// Some writers fill the last block of a file with zeros.
-    fn padding(&mut self) -> Result<(), Error> {
-        loop {
-            let position = self.input.position();
-            let bytes = self.input.take(4096)?;
-            if bytes.is_empty() {
-                return Ok(());
-            }
-            if bytes.iter().any(|&byte| byte != 0) {
-                return Err(Error::Unexpected { tag: Tag(0, 0), position });
-            }
-        }
-    }
-
     /// Reads one element and adds it.
     fn element(&mut self, scope: &mut Scope, header: Header, into: &mut DataSet) -> Result<(), Error> {
         let Header { tag, vr, length, size } = header;
-        self.input.skip(size)?;
+        self.reader.pass(size)?;
         let is_pixel_data =
             matches!(tag, tags::PIXEL_DATA | tags::FLOAT_PIXEL_DATA | tags::DOUBLE_FLOAT_PIXEL_DATA);
         let is_bulk = is_pixel_data || matches!(vr, VR::OB | VR::OW | VR::OF | VR::OD | VR::OL | VR::OV);
@@ -114,7 +102,7 @@ impl<S: Stream> Walk<S> {
             self.value(scope, tag, length)?
         };
 
-        self.last = tag;
+        self.reader.last = tag;
         if !self.charge(0) {
             if scope.depth == 0 {
                 return Err(Error::TooLarge { limit: self.limits.tree_bytes });
@@ -132,10 +120,10 @@ impl<S: Stream> Walk<S> {
     /// A value of defined length: its bytes, or that it is there.
     fn value(&mut self, scope: &Scope, tag: Tag, length: u32) -> Result<Value, Error> {
         let length = u64::from(length);
-        self.expect(scope, tag, length)?;
+        self.reader.expect(scope, tag, length)?;
         let is_offset_table = tag == tags::EXTENDED_OFFSET_TABLE && scope.depth == 0;
         if is_offset_table && self.charge(length) {
-            let bytes = self.take(tag, length)?;
+            let bytes = self.reader.take(tag, length)?;
             let (entries, _) = bytes.as_chunks::<8>();
             let order = if scope.big_endian { u64::from_be_bytes } else { u64::from_le_bytes };
             self.extended_offset_table = entries.iter().map(|&entry| order(entry)).collect();
@@ -146,18 +134,18 @@ impl<S: Stream> Walk<S> {
             });
         }
         if length > self.limits.value_bytes || !self.charge(length) {
-            self.skip(tag, length)?;
+            self.reader.skip(tag, length)?;
             return Ok(Value::Omitted { length });
         }
-        Ok(Value::Bytes(self.take(tag, length)?))
+        Ok(Value::Bytes(self.reader.take(tag, length)?))
     }
 
     /// Pixels that are not encapsulated.
     fn native(&mut self, scope: &Scope, tag: Tag, vr: VR, length: u32) -> Result<Value, Error> {
         let length = u64::from(length);
-        self.expect(scope, tag, length)?;
-        let offset = self.input.position();
-        self.skip(tag, length)?;
+        self.reader.expect(scope, tag, length)?;
+        let offset = self.reader.position();
+        self.reader.skip(tag, length)?;
         self.found(PixelData {
             tag,
             vr,
@@ -179,38 +167,38 @@ impl<S: Stream> Walk<S> {
     /// Fragments, PS3.5 A.4: the first item is the offset table.
     fn encapsulated(&mut self, scope: &Scope, tag: Tag, vr: VR) -> Result<Value, Error> {
         let keep = scope.depth == 0 && tag.group() == 0x7FE0 && self.pixel_data.is_none();
-        let offset = self.input.position();
+        let offset = self.reader.position();
         let mut table: Option<(Fragment, Vec<u32>)> = None;
         let mut fragments = Vec::new();
         let mut total: u64 = 0;
-        while let Some(item) = self.header(scope)? {
+        while let Some(item) = self.reader.header(scope)? {
             match item.tag {
                 ITEM => {}
                 SEQUENCE_DELIMITER => {
-                    self.input.skip(item.size)?;
+                    self.reader.pass(item.size)?;
                     break;
                 }
                 ITEM_DELIMITER => {
-                    self.input.skip(item.size)?;
+                    self.reader.pass(item.size)?;
                     continue;
                 }
                 // The delimiter is missing, and the next element follows.
                 _ => break,
             }
             if item.length == UNDEFINED {
-                return Err(Error::Unexpected { tag: ITEM, position: self.input.position() });
+                return Err(Error::Unexpected { tag: ITEM, position: self.reader.position() });
             }
-            self.input.skip(item.size)?;
+            self.reader.pass(item.size)?;
             let length = u64::from(item.length);
-            self.expect(scope, tag, length)?;
-            let fragment = Fragment { offset: self.input.position(), length: item.length };
+            self.reader.expect(scope, tag, length)?;
+            let fragment = Fragment { offset: self.reader.position(), length: item.length };
             if !keep {
-                self.skip(tag, length)?;
+                self.reader.skip(tag, length)?;
             } else if table.is_none() {
                 if !self.charge(length) {
                     return Err(Error::TooLarge { limit: self.limits.tree_bytes });
                 }
-                let bytes = self.take(tag, length)?;
+                let bytes = self.reader.take(tag, length)?;
                 let (entries, _) = bytes.as_chunks::<4>();
                 let order = if scope.big_endian { u32::from_be_bytes } else { u32::from_le_bytes };
                 table = Some((fragment, entries.iter().map(|&entry| order(entry)).collect()));
@@ -218,7 +206,7 @@ impl<S: Stream> Walk<S> {
                 if !self.charge(0) {
                     return Err(Error::TooLarge { limit: self.limits.tree_bytes });
                 }
-                self.skip(tag, length)?;
+                self.reader.skip(tag, length)?;
                 fragments.push(fragment);
             }
             total += length;
@@ -250,7 +238,7 @@ impl<S: Stream> Walk<S> {
         if vr != VR::UN || length < 8 || dictionary::vr(tag, false) != VR::SQ {
             return Ok(false);
         }
-        Ok(self.input.peek::<4>()?.0 == [0xFE, 0xFF, 0x00, 0xE0])
+        Ok(self.reader.peek::<4>()?.0 == [0xFE, 0xFF, 0x00, 0xE0])
     }
 
     /// The items of a sequence.
@@ -264,16 +252,17 @@ impl<S: Stream> Walk<S> {
             inner.explicit = false;
             inner.big_endian = false;
         }
-        let start = self.input.position();
+        let start = self.reader.position();
         if length != UNDEFINED {
-            self.expect(scope, tag, u64::from(length))?;
+            self.reader.expect(scope, tag, u64::from(length))?;
             inner.end = Some(start + u64::from(length));
             inner.delimited = false;
         }
         let spent = self.spent;
         let mut items = Vec::new();
-        let read =
-            self.items(&inner, tag, parent, &mut items).and_then(|()| self.is_through(&inner, tag, start));
+        let read = self
+            .items(&inner, tag, parent, &mut items)
+            .and_then(|()| self.reader.is_through(&inner, tag, start));
         match read {
             Err(Error::LengthBeyondEnd { .. } | Error::Truncated { .. } | Error::Unexpected { .. })
                 if !inner.delimited =>
@@ -285,7 +274,7 @@ impl<S: Stream> Walk<S> {
         if self.overflowing && scope.depth == 0 {
             self.overflowing = false;
             self.spent = spent;
-            return Ok(Value::Omitted { length: self.input.position() - start });
+            return Ok(Value::Omitted { length: self.reader.position() - start });
         }
         Ok(Value::Sequence(items))
     }
@@ -293,8 +282,8 @@ impl<S: Stream> Walk<S> {
     /// Leaves a sequence whose inside contradicts itself. Its own length is known and is there, so that what follows
     /// can be read: one mistake in a private corner must not cost the instance.
     fn pass_over(&mut self, tag: Tag, start: u64, length: u64) -> Result<(), Error> {
-        let read = self.input.position() - start;
-        self.skip(tag, length.saturating_sub(read))?;
+        let read = self.reader.position() - start;
+        self.reader.skip(tag, length.saturating_sub(read))?;
         if self.damaged.len() < MOST_DAMAGED {
             self.damaged.push(tag);
         }
@@ -310,112 +299,37 @@ impl<S: Stream> Walk<S> {
         parent: &DataSet,
         into: &mut Vec<DataSet>,
     ) -> Result<(), Error> {
-        while let Some(item) = self.header(sequence)? {
+        while let Some(item) = self.reader.header(sequence)? {
             match item.tag {
                 ITEM => {}
                 SEQUENCE_DELIMITER if sequence.delimited => {
-                    self.input.skip(item.size)?;
+                    self.reader.pass(item.size)?;
                     return Ok(());
                 }
                 ITEM_DELIMITER | SEQUENCE_DELIMITER => {
-                    self.input.skip(item.size)?;
+                    self.reader.pass(item.size)?;
                     continue;
                 }
                 _ if sequence.delimited => return Ok(()),
-                found => return Err(Error::Unexpected { tag: found, position: self.input.position() }),
+                found => return Err(Error::Unexpected { tag: found, position: self.reader.position() }),
             }
-            self.input.skip(item.size)?;
-            let start = self.input.position();
+            self.reader.pass(item.size)?;
+            let start = self.reader.position();
             let mut inner = Scope { delimited: true, ..*sequence };
             if item.length != UNDEFINED {
-                self.expect(sequence, tag, u64::from(item.length))?;
+                self.reader.expect(sequence, tag, u64::from(item.length))?;
                 inner.end = Some(start + u64::from(item.length));
                 inner.delimited = false;
             }
             let mut data_set = DataSet::new(parent.charset(), sequence.big_endian);
             self.data_set(inner, &mut data_set)?;
-            self.is_through(&inner, tag, start)?;
+            self.reader.is_through(&inner, tag, start)?;
             match self.charge(0) {
                 true => into.push(data_set),
                 false => self.overflowing = true,
             }
         }
         Ok(())
-    }
-
-    /// A sequence or item of defined length must have been there to its end. Only where the length of the whole is
-    /// not known, in a deflated data set, can this be seen so late.
-    fn is_through(&self, scope: &Scope, tag: Tag, start: u64) -> Result<(), Error> {
-        match scope.end {
-            Some(end) if !scope.delimited && self.input.position() < end => Err(Error::LengthBeyondEnd {
-                tag,
-                declared: end - start,
-                available: self.input.position() - start,
-            }),
-            _ => Ok(()),
-        }
-    }
-
-    /// Whether the elements of this data set carry their VR, as their first one shows it, whatever was declared.
-    fn settle(&mut self, scope: &mut Scope) -> Result<(), Error> {
-        let (bytes, count) = self.input.peek::<8>()?;
-        if count == 8 {
-            scope.settle(bytes, self.room(scope));
-        }
-        Ok(())
-    }
-
-    /// The next header, without consuming it; `None` at the end. Fewer than eight zeros at the end are padding.
-    fn header(&mut self, scope: &Scope) -> Result<Option<Header>, Error> {
-        let (bytes, found) = self.input.peek::<12>()?;
-        let room = self.room(scope);
-        let count = room.map_or(found, |room| usize::try_from(room).unwrap_or(usize::MAX).min(found));
-        if count < 8 && bytes.iter().take(count).all(|&byte| byte == 0) {
-            self.input.skip(count as u64)?;
-            return Ok(None);
-        }
-        match Header::read(bytes, count, room, scope) {
-            None => Err(Error::Truncated { tag: self.last, position: self.input.position() + count as u64 }),
-            header => Ok(header),
-        }
-    }
-
-    /// Bytes up to the end of the data set the walk is in, if that is known.
-    fn room(&self, scope: &Scope) -> Option<u64> {
-        let left = self.input.left();
-        let to_end = scope.end.map(|end| end.saturating_sub(self.input.position()));
-        match (left, to_end) {
-            (Some(left), Some(to_end)) => Some(left.min(to_end)),
-            (left, to_end) => left.or(to_end),
-        }
-    }
-
-    fn expect(&self, scope: &Scope, tag: Tag, declared: u64) -> Result<(), Error> {
-        match self.room(scope) {
-            Some(available) if declared > available => {
-                Err(Error::LengthBeyondEnd { tag, declared, available })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn take(&mut self, tag: Tag, length: u64) -> Result<Vec<u8>, Error> {
-        let bytes = self.input.take(length)?;
-        match bytes.len() as u64 {
-            available if available < length => {
-                Err(Error::LengthBeyondEnd { tag, declared: length, available })
-            }
-            _ => Ok(bytes),
-        }
-    }
-
-    fn skip(&mut self, tag: Tag, length: u64) -> Result<(), Error> {
-        match self.input.skip(length)? {
-            available if available < length => {
-                Err(Error::LengthBeyondEnd { tag, declared: length, available })
-            }
-            _ => Ok(()),
-        }
     }
 
     /// Accounts for an element, item or fragment with `bytes` of value. `false`: it does not fit.
