@@ -18,6 +18,7 @@ use crate::codec::Decoder;
 use crate::config::{self, Config};
 use crate::db::{self, Pool, ServeLock};
 use crate::dimse::listener::{self, Listeners};
+use crate::dimse::scu::{self, Requestor};
 use crate::people::People;
 use crate::private_server::{self, PrivateServer};
 use crate::storage::Storage;
@@ -139,14 +140,16 @@ impl Server {
         let transport = transport(&config);
         warn_of_listeners(&config, &url, &transport);
         let data_dir = std::fs::canonicalize(&config.data_dir).unwrap_or(config.data_dir.clone());
-        let archive = Archive::new(pool.clone(), storage, tokio::runtime::Handle::current())?;
+        let decoder = Decoder::new(DECODE_WORKERS, config.decode_worker);
+        let runtime = tokio::runtime::Handle::current();
+        let archive = Archive::new(pool.clone(), storage, decoder.clone(), runtime)?;
         let people = Arc::new(People::new(pool.clone()).context("cannot make random bytes")?);
         people.prepare().await?;
         let (stop, stopping) = watch::channel(false);
         let app = Data::new(web::App {
             archive: archive.clone(),
             pool: pool.clone(),
-            decoder: Arc::new(Decoder::new(DECODE_WORKERS, config.decode_worker)),
+            decoder: Arc::new(decoder),
             pictures: web::picture::Pictures::new(
                 std::thread::available_parallelism().map_or(2, |n| n.get()),
             ),
@@ -165,8 +168,14 @@ impl Server {
             transport,
             stopping,
         });
+        let requestor = Requestor {
+            ae_title: config.ae_title.clone(),
+            identity: config.tls.clone(),
+            timeouts: scu::Timeouts::default(),
+        };
         let dicom_settings = listener::Settings {
             ae_title: config.ae_title,
+            requestor,
             unknown_peers: config.unknown_peers,
             max_associations: config.max_associations,
             timeouts: config.timeouts,

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use mysql_async::Conn;
 use tokio::runtime::Handle;
 
+use crate::codec::Decoder;
 use crate::db::audit::{Entry, Journal};
 use crate::db::{self, Pool};
 use crate::storage::Storage;
@@ -39,6 +40,7 @@ struct Inner {
     waypoints: Waypoints,
     totals: find::KeptTotals,
     journal: Journal,
+    decoder: Decoder,
 }
 
 /// What kept the archive from doing what was asked.
@@ -68,17 +70,28 @@ impl From<mysql_async::Error> for Error {
 }
 
 impl Archive {
-    /// The archive in this data folder and database. `runtime` is where its database work runs, whoever waits for
+    /// The archive in this data folder and database; `decoder` reads pixels that have to be sent in another way than they
+    /// are stored. `runtime` is where its database work runs, whoever waits for
     /// it: a caller that goes away never leaves a connection in the middle of an answer.
-    pub fn new(pool: Pool, storage: Storage, runtime: Handle) -> io::Result<Archive> {
+    pub fn new(pool: Pool, storage: Storage, decoder: Decoder, runtime: Handle) -> io::Result<Archive> {
         let activity = Activity::default();
         let committer = commit::Committer::start(pool.clone(), activity.clone())?;
         let waypoints = Waypoints::default();
         waypoints.survey_all(&runtime, &pool);
         let (headers, totals) = Default::default();
         let journal = Journal::new(pool.clone());
-        let inner =
-            Inner { pool, storage, runtime, activity, committer, headers, waypoints, totals, journal };
+        let inner = Inner {
+            pool,
+            storage,
+            runtime,
+            activity,
+            committer,
+            headers,
+            waypoints,
+            totals,
+            journal,
+            decoder,
+        };
         Ok(Archive { inner: Arc::new(inner) })
     }
 

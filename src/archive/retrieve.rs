@@ -9,6 +9,8 @@
 //! start of the file.
 
 mod pixels;
+pub mod selection;
+pub mod sendable;
 pub mod transcode;
 
 use std::fs::File;

@@ -4,12 +4,14 @@
 //! Read only. The order within a series is the same everywhere: Instance Number, then the position along the
 //! normal of the slices, then the UID, so that a number in an address always means the same picture.
 
+use super::matching;
 use super::study::bound;
 use super::visibility::Visibility;
 use chrono::{NaiveDate, NaiveTime};
 use mysql_async::params;
 use mysql_async::prelude::{FromRow, Queryable};
 
+use crate::dicom::query::{Level, Query};
 use crate::dicom::uid::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
 
 /// An instance or a quarantined file: where its bytes are and what identifies them.
@@ -158,6 +160,87 @@ pub async fn instance(
         visible.sql
     );
     conn.exec_first(sql, bound([uid.as_str().into()], visible.params)).await
+}
+
+/// How many instances of one SOP class, transfer syntax and study.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct KindRow {
+    /// (0008,0016)
+    pub sop_class_uid: String,
+    /// (0002,0010)
+    pub transfer_syntax_uid: String,
+    /// (0020,000D)
+    pub study_instance_uid: String,
+    /// So many.
+    pub instances: u64,
+}
+
+/// The newest instance by our own number; 0 where there is none.
+pub async fn newest(conn: &mut impl Queryable) -> mysql_async::Result<u64> {
+    let newest: Option<Option<u64>> = conn.query_first("SELECT MAX(instance_key) FROM instance").await?;
+    Ok(newest.flatten().unwrap_or(0))
+}
+
+/// What kinds of instances match, up to the instance with this number.
+pub async fn kinds(
+    conn: &mut impl Queryable,
+    query: &Query,
+    visibility: &Visibility,
+    newest: u64,
+) -> mysql_async::Result<Vec<KindRow>> {
+    let conditions = matching::conditions(query, visibility);
+    let sql = format!(
+        "SELECT instance.sop_class_uid,
+                instance.transfer_syntax_uid,
+                study.study_instance_uid,
+                COUNT(*) AS instances
+           FROM {}
+          WHERE {}
+            AND instance.instance_key + 0 <= ?
+          GROUP BY study.study_instance_uid, instance.sop_class_uid, instance.transfer_syntax_uid",
+        matching::tables(Level::Image),
+        conditions.sql()
+    );
+    let mut params = conditions.params();
+    params.push(newest.into());
+    conn.exec(sql, params).await
+}
+
+/// The instances that match, by our own number, behind the first number and up to the second; at most `limit` of them.
+pub async fn holdings(
+    conn: &mut impl Queryable,
+    query: &Query,
+    visibility: &Visibility,
+    (after, newest): (u64, u64),
+    limit: u64,
+) -> mysql_async::Result<Vec<StoredRow>> {
+    let conditions = matching::conditions(query, visibility);
+    let sql = format!(
+        "SELECT instance.instance_key AS holding_key,
+                study.study_instance_uid,
+                series.series_instance_uid,
+                instance.sop_instance_uid,
+                instance.sop_class_uid,
+                instance.transfer_syntax_uid,
+                instance.number_of_frames,
+                instance.path,
+                instance.size_bytes,
+                instance.data_set_offset,
+                instance.data_set_sha256,
+                instance.pixel_data_offset,
+                instance.pixel_data_length
+           FROM {}
+          WHERE {}
+            AND instance.instance_key + 0 > ?
+            AND instance.instance_key + 0 <= ?
+          ORDER BY instance.instance_key
+          LIMIT ?",
+        matching::tables(Level::Image),
+        conditions.sql()
+    );
+    let mut params = conditions.params();
+    params.extend([after.into(), newest.into(), limit.into()]);
+    conn.exec(sql, params).await
 }
 
 /// The quarantined file with this key, if it is still there and the study that holds the first one is visible.

@@ -3,6 +3,7 @@
 //!
 //! dicom-ul reads and writes every PDU but P-DATA-TF, which is taken apart here without copying it.
 
+use std::io::Read;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ const P_DATA_TF: u8 = 0x04;
 /// Message control header, PS3.8 Annex E.2.
 const COMMAND: u8 = 0b01;
 const LAST: u8 = 0b10;
+/// Bytes of messages that wait to be sent in one write.
+const MOST_QUEUED: usize = 256 * 1024;
 /// What no PDU begins with, but a connection by TLS does, RFC 8446 section 5.1.
 const TLS_HANDSHAKE: u8 = 0x16;
 
@@ -250,6 +253,11 @@ impl Association {
         Ok(fragment)
     }
 
+    /// The presentation contexts that were accepted.
+    pub fn contexts(&self) -> &[PresentationContext] {
+        &self.contexts
+    }
+
     /// Sends a command set that no data set follows.
     pub async fn send_command(&mut self, context_id: u8, command: &CommandSet) -> Result<(), Error> {
         self.queue(context_id, &command.encode(), None);
@@ -277,6 +285,59 @@ impl Association {
         queued.clear();
         self.queued = queued;
         sent
+    }
+
+    /// Sends a data set behind what is queued, in PDUs as long as the peer takes, as it is read. Never more of it is in
+    /// memory than [`MOST_QUEUED`] and a PDU. Reading blocks.
+    ///
+    /// # Errors
+    /// The association's. What keeps the data set from being read is told apart, because the peer waits for the rest
+    /// of it then and nothing but an abort can end that.
+    pub async fn send_data_set(
+        &mut self,
+        context_id: u8,
+        data_set: &mut impl Read,
+    ) -> Result<Result<(), std::io::Error>, Error> {
+        let room = u64::try_from(self.peer_maximum - PDV_HEADER).unwrap_or(u64::MAX);
+        // Where the header of the last fragment stands: it is the last one until another follows.
+        let mut last = None;
+        loop {
+            let start = self.queued.len();
+            self.queued.resize(start + PDU_HEADER + PDV_HEADER, 0);
+            let length = match data_set.take(room).read_to_end(&mut self.queued) {
+                Ok(length) => length,
+                Err(err) => return Ok(Err(err)),
+            };
+            let control = if length == 0 { LAST } else { 0 };
+            let at = match (length, last) {
+                (0, Some(at)) => {
+                    self.queued.truncate(start);
+                    at
+                }
+                _ => start,
+            };
+            let filled =
+                if length == 0 { start.saturating_sub(at + PDU_HEADER + PDV_HEADER) } else { length };
+            let header = fragment_header(filled, context_id, control);
+            if let Some(place) = self.queued.get_mut(at..at + header.len()) {
+                place.copy_from_slice(&header);
+            }
+            if length == 0 {
+                return self.flush().await.map(Ok);
+            }
+            last = Some(start);
+            if start >= MOST_QUEUED {
+                // The last fragment stays, because it may have to say that it is the last.
+                let mut queued = std::mem::take(&mut self.queued);
+                let (before, fragment) = queued.split_at_checked(start).unwrap_or((&queued, &[]));
+                self.send(before).await?;
+                let kept = fragment.len();
+                queued.copy_within(start.., 0);
+                queued.truncate(kept);
+                self.queued = queued;
+                last = Some(0);
+            }
+        }
     }
 
     /// As many PDUs as the peer's maximum needs, PS3.8 section 9.3.5 and Annex E.

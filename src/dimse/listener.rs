@@ -22,7 +22,8 @@ use tracing::Instrument;
 use super::access::{self, Channel, Known, UnknownPeers};
 use super::association::{Association, Stage};
 use super::negotiation::{self, APPLICATION_CONTEXT_NAME, proposed_services, trim};
-use super::scp::{self, Caller};
+use super::scp::{self, Caller, Provider};
+use super::scu::Requestor;
 use super::stream::Stream;
 use super::{Error, Timeouts};
 use crate::archive::Archive;
@@ -61,6 +62,8 @@ impl Listeners {
 pub struct Settings {
     /// Our AE title.
     pub ae_title: AeTitle,
+    /// As whom, and how, others are called.
+    pub requestor: Requestor,
     /// What happens to callers that are not peers.
     pub unknown_peers: UnknownPeers,
     /// Associations at a time; beyond, they are rejected as a passing congestion.
@@ -76,8 +79,7 @@ const MAXIMUM_REJECTIONS: usize = 64;
 
 struct Port {
     settings: Settings,
-    archive: Archive,
-    pool: Pool,
+    provider: Provider,
     stage: watch::Receiver<Stage>,
     open: AtomicUsize,
 }
@@ -91,8 +93,9 @@ pub async fn serve(
     mut stopping: watch::Receiver<bool>,
 ) {
     let grace = settings.grace;
+    let provider = Provider { archive, pool, requestor: settings.requestor.clone() };
     let (stage, on_stage) = watch::channel(Stage::Running);
-    let port = Arc::new(Port { settings, archive, pool, stage: on_stage, open: AtomicUsize::new(0) });
+    let port = Arc::new(Port { settings, provider, stage: on_stage, open: AtomicUsize::new(0) });
     let mut associations = JoinSet::new();
     let mut next_stage = Instant::now();
     loop {
@@ -287,8 +290,8 @@ impl Port {
             address: ip.to_string(),
             audited: Default::default(),
         };
-        let receiving = self.archive.activity().begin(&caller.ae_title, &caller.address);
-        scp::serve(association, &self.archive, &caller, &receiving).await?;
+        let receiving = self.provider.archive.activity().begin(&caller.ae_title, &caller.address);
+        scp::serve(association, &self.provider, &caller, &receiving).await?;
         Ok(End::Released)
     }
 
@@ -306,7 +309,7 @@ impl Port {
             let why = reason.to_string();
             return Ok(Err((reason, why)));
         };
-        let mut conn = db::acquire(&self.pool).await?;
+        let mut conn = db::acquire(&self.provider.pool).await?;
         let peer = db::peer::by_ae_title(&mut conn, &title).await?;
         drop(conn); // a look-up of a host name may take its time
         let known = match &peer {
@@ -319,7 +322,7 @@ impl Port {
         };
         let decision =
             access::decide(rq, self.settings.ae_title.as_str(), known, self.settings.unknown_peers);
-        let mut conn = db::acquire(&self.pool).await?;
+        let mut conn = db::acquire(&self.provider.pool).await?;
         if let (Some(peer), Known::Yes(_)) = (&peer, known) {
             db::peer::seen(&mut conn, peer.peer_key).await?;
         }

@@ -4,6 +4,8 @@ pub mod access;
 mod association;
 mod c_echo;
 mod c_find;
+mod c_get;
+mod c_move;
 mod c_store;
 pub mod command;
 pub mod listener;
@@ -12,6 +14,7 @@ mod scp;
 pub mod scu;
 pub mod status;
 mod stream;
+mod sub_operations;
 
 use std::time::Duration;
 
@@ -59,6 +62,11 @@ pub enum Error {
 impl Error {
     fn protocol(reason: AbortRQServiceProviderReason, text: impl Into<String>) -> Error {
         Error::Protocol { reason, text: text.into() }
+    }
+
+    /// A message that has no place here.
+    fn unexpected(text: &'static str) -> Error {
+        Error::protocol(AbortRQServiceProviderReason::UnexpectedPduParameter, text)
     }
 
     /// Says of a time-out what it was that took too long.

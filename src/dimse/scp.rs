@@ -6,11 +6,13 @@ use dicom_ul::pdu::AbortRQServiceProviderReason;
 use super::association::{Association, Request};
 use super::command::{self, CommandSet};
 use super::negotiation::PresentationContext;
+use super::scu::Requestor;
 use super::status::Status;
-use super::{Error, c_echo, c_find, c_store};
+use super::{Error, c_echo, c_find, c_get, c_move, c_store};
 use crate::archive::Archive;
 use crate::archive::activity::Receiving;
 use crate::archive::receive::Audited;
+use crate::db::Pool;
 use crate::db::audit::{Actor, ActorKind};
 use crate::dicom::ae_title::AeTitle;
 use crate::dicom::data_set::DataSet;
@@ -19,6 +21,16 @@ use crate::dicom::service::Service;
 
 /// A request for the commitment of 20,000 instances is some 4 MB.
 const MOST_BYTES_OF_A_REQUEST: usize = 8 << 20;
+
+/// With what services are performed.
+pub struct Provider {
+    /// What is stored, found and sent.
+    pub archive: Archive,
+    /// Where the peers are.
+    pub pool: Pool,
+    /// As whom, and how, others are called.
+    pub requestor: Requestor,
+}
 
 /// Who is at the other end, and whom it called.
 #[derive(Debug, Clone)]
@@ -43,10 +55,11 @@ impl Caller {
 /// Serves messages until the release; an error means that the association is over without one.
 pub async fn serve(
     association: &mut Association,
-    archive: &Archive,
+    provider: &Provider,
     caller: &Caller,
     receiving: &Receiving,
 ) -> Result<(), Error> {
+    let archive = &provider.archive;
     loop {
         let (context, command) = match association.next_request().await? {
             Request::Message { context, command } => (context, command),
@@ -62,6 +75,12 @@ pub async fn serve(
             }
             (Some(command::C_FIND_RQ), Service::Find) => {
                 c_find::serve(association, archive, caller, &context, &command).await?;
+            }
+            (Some(command::C_GET_RQ), Service::Get) => {
+                c_get::serve(association, archive, caller, &context, &command).await?;
+            }
+            (Some(command::C_MOVE_RQ), Service::Move) => {
+                c_move::serve(association, provider, caller, &context, &command).await?;
             }
             // There is nothing under way that could be cancelled, and a cancel has no response, PS3.7 9.3.2.3.
             (Some(command::C_CANCEL_RQ), _) => drain(association, &context, &command).await?,

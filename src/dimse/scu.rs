@@ -3,6 +3,7 @@
 //! sets and waits for answers, each within a deadline.
 
 mod association;
+mod called;
 mod connection;
 mod error;
 
@@ -13,6 +14,7 @@ use dicom_dictionary_std::{tags, uids};
 use tokio::io::AsyncRead;
 
 pub use self::association::Association;
+pub use self::called::{Called, Requestor, Unreachable};
 pub use self::error::Error;
 use crate::dicom::ae_title::AeTitle;
 use crate::dicom::uid::{SopClassUid, SopInstanceUid, TransferSyntaxUid};

@@ -18,6 +18,14 @@ impl Status {
     pub const OUT_OF_RESOURCES: Status = Status(0xA700);
     /// PS3.4 Table B.2-1, failure: data set does not match SOP class, or the instance that the command names.
     pub const DATA_SET_DOES_NOT_MATCH: Status = Status(0xA900);
+    /// PS3.4 Tables C.4-2 and C.4-3: unable to calculate the number of matches.
+    pub const UNABLE_TO_CALCULATE_MATCHES: Status = Status(0xA701);
+    /// PS3.4 Tables C.4-2 and C.4-3: unable to perform the sub-operations.
+    pub const UNABLE_TO_PERFORM_SUB_OPERATIONS: Status = Status(0xA702);
+    /// PS3.4 Table C.4-2: the move destination is not known.
+    pub const MOVE_DESTINATION_UNKNOWN: Status = Status(0xA801);
+    /// PS3.4 Tables C.4-2 and C.4-3: done, and one or more failed or had a warning.
+    pub const SUB_OPERATIONS_WITH_FAILURES: Status = Status(0xB000);
     /// PS3.4 Table C.4-1, failure: the identifier does not match the SOP class.
     pub const IDENTIFIER_DOES_NOT_MATCH: Status = Status(0xA900);
     /// PS3.4 Table C.4-1, failure: unable to process.

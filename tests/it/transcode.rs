@@ -40,10 +40,10 @@ struct Compared {
 }
 
 /// An archive over the database and the folder of a server that has stopped.
-async fn archive(pacs: &TestServer) -> Archive {
+async fn archive(pacs: &TestServer, decoder: &Decoder) -> Archive {
     let pool = db::connect(&pacs.database.url).await.unwrap();
     let (storage, _) = Storage::open(pacs.folder.path()).unwrap();
-    Archive::new(pool, storage, tokio::runtime::Handle::current()).unwrap()
+    Archive::new(pool, storage, decoder.clone(), tokio::runtime::Handle::current()).unwrap()
 }
 
 /// Everything that was stored, also what is in quarantine because its UID was known.
@@ -102,8 +102,8 @@ async fn every_file_of_pydicom_is_the_same_in_both_native_transfer_syntaxes() {
     let paths: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
     store_files(pacs.dicom, &paths).await;
     pacs.stop().await.unwrap();
-    let archive = archive(&pacs).await;
     let decoder = Decoder::new(2, PathBuf::from(FILMROOM));
+    let archive = archive(&pacs, &decoder).await;
     let holdings = holdings(&pacs, &archive).await;
     assert!(holdings.len() > 100, "{} are stored", holdings.len());
 

@@ -25,6 +25,8 @@ pub enum Action {
     Download,
     /// Sent us instances of a study.
     Receive,
+    /// Had instances of a study sent to an AE.
+    Send,
     /// Deleted something.
     Delete,
     /// Made, changed or disabled an account.
@@ -49,7 +51,7 @@ pub enum Action {
 
 impl Action {
     /// Every action, in the order of the page.
-    pub const ALL: [Action; 21] = [
+    pub const ALL: [Action; 22] = [
         Action::SignIn,
         Action::SignOut,
         Action::Query,
@@ -61,6 +63,7 @@ impl Action {
         Action::ViewAudit,
         Action::Download,
         Action::Receive,
+        Action::Send,
         Action::Delete,
         Action::ChangeUser,
         Action::ChangeAccount,
@@ -87,6 +90,7 @@ impl Action {
             Action::ViewAudit => "view-audit",
             Action::Download => "download",
             Action::Receive => "receive",
+            Action::Send => "send",
             Action::Delete => "delete",
             Action::ChangeUser => "change-user",
             Action::ChangeAccount => "change-account",
@@ -114,6 +118,7 @@ impl Action {
             Action::ViewAudit => "Audit trail viewed",
             Action::Download => "Download",
             Action::Receive => "Received",
+            Action::Send => "Sent",
             Action::Delete => "Deleted",
             Action::ChangeUser => "User changed",
             Action::ChangeAccount => "Own account changed",

@@ -133,6 +133,28 @@ impl Identifier {
         }
     }
 
+    /// The instances that a retrieve of this is about, PS3.4 C.4.2.1.4.1: unique keys alone count, and the one of the
+    /// level has to be there, with one value or several.
+    pub fn retrieval(&self) -> Result<Query, Refused> {
+        let unique = self.level.unique_key();
+        let is_unique = |key: &Key| Level::ALL.iter().any(|level| level.unique_key() == key.attribute);
+        let is_exact = |key: &Key| match &key.matching {
+            Matching::SingleValue(_) | Matching::ListOfUid(_) => true,
+            Matching::MultipleValue(values) => values.iter().all(|value| !value.contains(['*', '?'])),
+            _ => false,
+        };
+        let keys: Vec<Key> = self.keys.iter().filter(|key| is_unique(key)).cloned().collect();
+        if let Some(key) = keys.iter().find(|key| !is_exact(key)) {
+            let name = dictionary::name(key.attribute.tag());
+            return Err(Refused::of(key.attribute.tag(), format!("What is retrieved must be named: {name}")));
+        }
+        if !keys.iter().any(|key| key.attribute == unique) {
+            let sentence = format!("There is no {}", dictionary::name(unique.tag()));
+            return Err(Refused::of(unique.tag(), sentence));
+        }
+        Ok(Query { level: Level::Image, keys, ..self.query(u64::MAX) })
+    }
+
     /// An answer: `values` has one text for each attribute that is [`wanted`](Identifier::wanted), several values with
     /// backslashes between, empty where there is none.
     pub fn answer(&self, values: &[String], retrieve_ae_title: &str, encoding: Encoding) -> Vec<u8> {

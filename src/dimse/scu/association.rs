@@ -178,6 +178,11 @@ impl Association {
         })
     }
 
+    /// Whether the peer has accepted this transfer syntax for this SOP class.
+    pub fn takes(&self, sop_class: &str, transfer_syntax: &str) -> bool {
+        self.context_for(sop_class, Some(transfer_syntax)).is_ok()
+    }
+
     /// Message IDs are unique among the operations that are under way; these are unique for 65,535 messages.
     pub(super) fn next_message_id(&mut self) -> u16 {
         self.last_message_id = self.last_message_id.checked_add(1).unwrap_or(1);

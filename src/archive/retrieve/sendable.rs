@@ -1,0 +1,97 @@
+//! The data set of an instance as it is to be sent.
+
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
+
+use super::Holding;
+use super::transcode::{Target, targets};
+use crate::archive::{Archive, Error};
+use crate::storage::Incoming;
+
+/// What is converted is held in memory up to this many bytes, and in a file beyond.
+const IN_MEMORY: usize = 8 << 20;
+
+/// A data set to be read in order. Reading blocks, for no longer than the disk takes: what had to be converted has been,
+/// so that nothing but the disk can fail half-way.
+pub struct Sendable(Source);
+
+enum Source {
+    Stored(io::Take<std::fs::File>),
+    Converted(Cursor<Vec<u8>>),
+    /// A file that goes when this is dropped.
+    Spooled(Box<Incoming>),
+}
+
+impl Read for Sendable {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match &mut self.0 {
+            Source::Stored(file) => file.read(into),
+            Source::Converted(bytes) => bytes.read(into),
+            Source::Spooled(spool) => spool.file().read(into),
+        }
+    }
+}
+
+impl Archive {
+    /// The data set as it is stored. Blocks.
+    pub fn as_stored(&self, holding: &Holding) -> Result<Sendable, Error> {
+        let mut file = self.open(holding)?;
+        file.seek(SeekFrom::Start(holding.start()))?;
+        let there = file.metadata()?.len().saturating_sub(holding.start());
+        if there != holding.length() {
+            return Err(
+                io::Error::new(io::ErrorKind::UnexpectedEof, "the file is not as long as it was").into()
+            );
+        }
+        Ok(Sendable(Source::Stored(file.take(there))))
+    }
+
+    /// Tells the system that the file of this instance will be read soon. Only a hint.
+    pub fn read_ahead(&self, holding: &Holding) {
+        #[cfg(target_os = "linux")]
+        if let Ok(file) = self.open(holding) {
+            use std::os::fd::AsRawFd;
+            // SAFETY: asks for something on an open file and touches no memory of ours.
+            unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_WILLNEED) };
+        }
+    }
+
+    /// The data set converted to one of the transfer syntaxes that `is_taken` says are taken, and which that is.
+    ///
+    /// # Errors
+    /// Why that cannot be, in words.
+    pub async fn converted(
+        &self,
+        holding: &Holding,
+        is_taken: impl Fn(&str) -> bool,
+    ) -> Result<(Sendable, Target), String> {
+        let stored = holding.transfer_syntax();
+        let target = targets(stored).iter().copied().find(|target| is_taken(target.uid()));
+        let Some(target) = target else {
+            return Err(match targets(stored) {
+                [] => format!("It is stored in {stored}, which is not taken and cannot be converted"),
+                _ => format!("Neither {stored} nor what it can be converted to is taken"),
+            });
+        };
+        let header = self.header(holding).await.map_err(|err| err.to_string())?;
+        let mut converting =
+            self.transcode(&self.inner.decoder, holding, &header, target).map_err(|err| err.to_string())?;
+        let spooled = self.spool(&mut converting).map_err(|err| err.to_string())?;
+        Ok((Sendable(spooled), target))
+    }
+
+    /// Reads all of it, because what fails half-way must fail before anything was sent.
+    fn spool(&self, converting: &mut impl Read) -> io::Result<Source> {
+        let mut bytes = Vec::new();
+        let limit = u64::try_from(IN_MEMORY).unwrap_or(u64::MAX);
+        converting.take(limit).read_to_end(&mut bytes)?;
+        if bytes.len() < IN_MEMORY {
+            return Ok(Source::Converted(Cursor::new(bytes)));
+        }
+        let mut spool = self.storage().begin()?;
+        spool.append(&bytes)?;
+        drop(bytes);
+        io::copy(converting, spool.file())?;
+        spool.file().rewind()?;
+        Ok(Source::Spooled(Box::new(spool)))
+    }
+}
