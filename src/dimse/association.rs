@@ -55,6 +55,8 @@ pub struct Association {
     /// When the message being read began, and how much of it has come.
     message_began: Instant,
     message_bytes: u64,
+    /// A PDU has begun to be sent; where that was given up, part of it may have been.
+    is_sending: bool,
 }
 
 /// How far the server is with being stopped.
@@ -108,6 +110,7 @@ impl Association {
             stage,
             message_began: Instant::now(),
             message_bytes: 0,
+            is_sending: false,
         }
     }
 
@@ -265,10 +268,13 @@ impl Association {
 
     /// Ends the association with A-ABORT where the peer may still listen.
     pub async fn abort(mut self, error: &Error) {
+        if self.is_sending {
+            return; // within another PDU it would be no A-ABORT
+        }
         let source = match error {
             Error::Protocol { reason, .. } => AbortRQSource::ServiceProvider(reason.clone()),
             Error::Timeout(_) => AbortRQSource::ServiceProvider(AbortReason::ReasonNotSpecified),
-            Error::Stopping => AbortRQSource::ServiceUser,
+            Error::Stopping | Error::Ended => AbortRQSource::ServiceUser,
             Error::Aborted | Error::Closed | Error::Io(_) => return,
         };
         if self.send_pdu(&Pdu::AbortRQ { source }).await.is_ok() {
@@ -380,10 +386,14 @@ impl Association {
             self.stream.write_all(bytes).await?;
             self.stream.flush().await
         };
+        self.is_sending = true;
         match timeout_at(deadline, sent).await {
             Err(_) => Err(Error::Timeout("sending a response")),
             Ok(Err(err)) => Err(Error::Io(err)),
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) => {
+                self.is_sending = false;
+                Ok(())
+            }
         }
     }
 

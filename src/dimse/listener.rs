@@ -26,6 +26,7 @@ use super::scp::{self, Caller};
 use super::stream::Stream;
 use super::{Error, Timeouts};
 use crate::archive::Archive;
+use crate::archive::activity::Requestor;
 use crate::db::peer::Refused;
 use crate::db::{self, Pool};
 use crate::dicom::ae_title::AeTitle;
@@ -282,9 +283,16 @@ impl Port {
         );
         association.accept(&rq, ac, contexts).await?;
         let caller = Caller { ae_title: calling, address: ip.to_string(), audited: Default::default() };
-        let receiving = self.archive.activity().begin(&caller.ae_title, &caller.address);
-        scp::serve(association, &self.archive, &caller, &receiving).await?;
-        Ok(End::Released)
+        let presence = self.archive.activity().begin(Requestor {
+            ae_title: caller.ae_title.clone(),
+            address: caller.address.clone(),
+            is_tls: matches!(channel, Channel::Tls(_)),
+        });
+        tokio::select! {
+            served = scp::serve(association, &self.archive, &caller, &presence) => served.map(|()| End::Released),
+            // Dropped wherever it waits: what must not be given up half-way is guarded.
+            () = presence.aborted() => Err(Error::Ended),
+        }
     }
 
     /// Looks the caller up, decides, and notes it where an administrator should see it. A refusal has its reason for

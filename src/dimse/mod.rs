@@ -50,6 +50,9 @@ pub enum Error {
         /// What it sent, in words.
         text: String,
     },
+    /// An administrator ended it.
+    #[error("an administrator aborted the association")]
+    Ended,
     /// This server is being stopped.
     #[error("the server is stopping")]
     Stopping,
