@@ -179,12 +179,17 @@ impl Activity {
         while self.association(id).is_some() && changes.changed().await.is_ok() {}
     }
 
+    /// An association was refused, or something of it was.
+    pub fn refused(&self) {
+        self.changed();
+    }
+
     /// Events from now on. A slow listener that misses some gets `Lagged` and reads the page again.
     pub fn subscribe(&self) -> broadcast::Receiver<Event> {
         self.inner.events.subscribe()
     }
 
-    /// Is marked as changed with each change of [`Activity::associations`].
+    /// Is marked as changed with each change of [`Activity::associations`], and where one was refused.
     pub fn changes(&self) -> watch::Receiver<()> {
         self.inner.changes.subscribe()
     }

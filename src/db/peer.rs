@@ -2,6 +2,7 @@
 
 mod refused;
 
+use std::fmt;
 use std::net::IpAddr;
 
 use chrono::NaiveDateTime;
@@ -9,8 +10,8 @@ use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{Conn, FromRowError, Result, Row, Value, params};
 
 pub use self::refused::{
-    ELSEWHERE, EXPOSED, NOT_A_PEER, OTHER_CALLED, Refused, UnknownCaller, forget_unknown, may_not, note_refused,
-    refused, unknown,
+    ELSEWHERE, EXPOSED, NOT_A_PEER, OTHER_CALLED, Refused, UnknownCaller, forget_unknown, may_not,
+    note_refused, refused, unknown,
 };
 use super::row::{column, parsed};
 use crate::dicom::ae_title::AeTitle;
@@ -129,6 +130,31 @@ impl PeerDetails {
     }
 }
 
+/// In words, for the audit trail.
+impl fmt::Display for PeerDetails {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = if self.host.is_empty() { "anywhere" } else { &self.host };
+        write!(f, "{} at {host}", self.ae_title)?;
+        if let Some(port) = self.port {
+            write!(f, " port {port}")?;
+        }
+        match self.services {
+            Services::NONE => f.write_str(", may do nothing")?,
+            services => write!(f, ", may {}", services.verbs("and"))?,
+        }
+        if self.is_destination {
+            f.write_str(", is a destination")?;
+        }
+        if self.offers_commitment {
+            f.write_str(", is asked for storage commitment")?;
+        }
+        match self.encryption {
+            Encryption::Optional => Ok(()),
+            other => write!(f, ", encryption {}", other.as_str()),
+        }
+    }
+}
+
 /// The columns of [`Peer`].
 macro_rules! columns {
     () => {
@@ -215,7 +241,7 @@ pub async fn list(conn: &mut Conn) -> Result<Vec<Peer>> {
 }
 
 /// The peer with this AE title.
-pub async fn by_ae_title(conn: &mut Conn, ae_title: &AeTitle) -> Result<Option<Peer>> {
+pub async fn by_ae_title(conn: &mut impl Queryable, ae_title: &AeTitle) -> Result<Option<Peer>> {
     conn.exec_first(
         concat!(
             "SELECT ",

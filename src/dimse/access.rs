@@ -272,7 +272,7 @@ mod tests {
         );
         let decision = decide(&find, "FILMROOM", Known::No, UnknownPeers::Store);
         assert_eq!(decision.access, Ok(ECHO_AND_STORE));
-        assert_eq!(decision.refusal.as_deref(), Some("It is not among the peers. It may not find."));
+        assert_eq!(decision.refusal.as_deref(), Some("It is not among the peers. It may not search."));
     }
 
     #[test]
@@ -280,7 +280,7 @@ mod tests {
         let find = request("FILMROOM", &[uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND]);
         let decision = decide(&find, "FILMROOM", Known::Yes(ECHO_AND_STORE), UnknownPeers::Ask);
         assert_eq!(decision.access, Ok(ECHO_AND_STORE), "what it may is not taken from it");
-        assert_eq!(decision.refusal.as_deref(), Some("It may not find."));
+        assert_eq!(decision.refusal.as_deref(), Some("It may not search."));
         let may = decide(&find, "FILMROOM", Known::Yes(ECHO.with(Service::Find)), UnknownPeers::Ask);
         assert_eq!(may.refusal, None);
     }
@@ -334,7 +334,9 @@ mod tests {
         let decision = decide(&rq, "FILMROOM", Known::Exposed(Exposed::Plain), UnknownPeers::Store);
         assert_eq!(decision.access, Err(CALLING));
         assert_eq!(decision.refusal.as_deref(), Some("This peer has to use TLS, and it called in plain."));
-        for exposed in [Exposed::NoCertificate, Exposed::OtherCertificate(Fingerprint::try_from(vec![1; 32]).unwrap())] {
+        for exposed in
+            [Exposed::NoCertificate, Exposed::OtherCertificate(Fingerprint::try_from(vec![1; 32]).unwrap())]
+        {
             assert!(sentence(&exposed.to_string()).starts_with(peer::EXPOSED));
         }
     }

@@ -336,6 +336,7 @@ impl Port {
                 refusal,
             };
             db::peer::note_refused(&mut conn, &refused).await?;
+            self.archive.activity().refused();
         }
         Ok(decision.access.map_err(|reason| {
             let why = decision.refusal.unwrap_or_else(|| reason.to_string());

@@ -9,7 +9,7 @@ use mysql_async::{Conn, FromRowError, Result, Row, params};
 use super::{Encryption, PeerDetails};
 use crate::db::row::{column, parsed};
 use crate::dicom::ae_title::AeTitle;
-use crate::dicom::service::{Service, Services};
+use crate::dicom::service::Services;
 
 /// Strangers of whom the page shows a line; the oldest make room for new ones.
 const CALLERS_KEPT: u64 = 200;
@@ -25,8 +25,7 @@ pub const EXPOSED: &str = "This peer has to ";
 
 /// Why: it asked for these services, and has no right to them.
 pub fn may_not(missing: Services) -> String {
-    let words: Vec<&str> = missing.iter().map(Service::as_str).collect();
-    format!("It may not {}.", words.join(" or "))
+    format!("It may not {}.", missing.verbs("or"))
 }
 
 /// An AE that was refused: it called, or a C-MOVE named it as its destination.
@@ -271,7 +270,7 @@ mod tests {
         assert_eq!(refusal(&peer("", "store, find")), None);
         assert_eq!(refusal(&peer("10.0.0.7", "store, find, move")), None);
         assert_eq!(refusal(&peer("ct01.local", "store, find")), None, "its next call tells");
-        assert_eq!(refusal(&peer("", "echo, store")).as_deref(), Some("It may not find."));
+        assert_eq!(refusal(&peer("", "echo, store")).as_deref(), Some("It may not search."));
         assert_eq!(refusal(&peer("10.0.0.8", "store, find")).as_deref(), Some(ELSEWHERE));
     }
 
