@@ -3,27 +3,23 @@
 //! Exit codes: 0 done, 1 it did not work, 2 the settings are wrong.
 
 mod check;
+mod peer;
 mod user;
 
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use mysql_async::prelude::Queryable;
 
 use crate::config::{Config, Settings};
-use crate::db::audit::{self, Action, Actor, ActorKind, Entry};
-use crate::db::peer::Encryption;
+use crate::db::audit::{Actor, ActorKind};
 use crate::db::{self, DatabaseUrl};
-use crate::dicom::ae_title::AeTitle;
-use crate::dicom::service::Services;
 use crate::dimse::access::UnknownPeers;
 use crate::private_server::{self, PrivateServer};
 use crate::server::Server;
-use crate::tls::Fingerprint;
 
 /// A PACS in one executable.
 #[derive(Debug, Parser)]
@@ -47,7 +43,7 @@ enum Command {
         #[command(flatten)]
         settings: Settings,
         #[command(subcommand)]
-        command: PeerCommand,
+        command: peer::PeerCommand,
     },
     /// People who may sign in.
     User {
@@ -81,46 +77,6 @@ struct DemoSettings {
     http_listen: String,
 }
 
-#[derive(Debug, Subcommand)]
-enum PeerCommand {
-    /// Make an AE known.
-    Add {
-        /// Its AE title.
-        ae_title: String,
-        /// Name or IP address it calls from; without it, any.
-        #[arg(long, default_value = "")]
-        host: String,
-        /// Port it listens on, if it does.
-        #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
-        port: Option<u16>,
-        /// What it may use here, of echo, store, find, get, move and commit, with commas between.
-        #[arg(long, value_name = "SERVICES", default_value = "echo,store,commit")]
-        may: Services,
-        /// A C-MOVE may name it as its destination. Needs its host and port.
-        #[arg(long)]
-        destination: bool,
-        /// Ask it for storage commitment after sending to it.
-        #[arg(long)]
-        offers_commitment: bool,
-        /// optional: in plain or by TLS. required: by TLS alone. certificate: by TLS with its certificate alone.
-        #[arg(long, value_name = "optional|required|certificate", default_value = "optional")]
-        tls: String,
-        /// Its certificate, PEM, for --tls certificate.
-        #[arg(long, value_name = "FILE")]
-        certificate: Option<PathBuf>,
-        /// What it is, for people.
-        #[arg(long, default_value = "")]
-        description: String,
-    },
-    /// Show the known AEs.
-    List,
-    /// Forget an AE.
-    Remove {
-        /// Its AE title.
-        ae_title: String,
-    },
-}
-
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
     let line = Line::parse();
@@ -141,7 +97,7 @@ pub fn main() -> ExitCode {
         match line.command {
             Command::Serve(settings) => serve(settings.check()?).await,
             Command::Demo { settings } => demo(settings).await,
-            Command::Peer { settings, command } => peer(&settings, command).await,
+            Command::Peer { settings, command } => peer::run(&settings, command).await,
             Command::User { settings, command } => user::run(&settings, command).await,
             Command::Check { settings } => check::run(&settings).await,
         }
@@ -219,10 +175,6 @@ async fn demo(settings: DemoSettings) -> anyhow::Result<()> {
     running.await?
 }
 
-async fn peer(settings: &Settings, command: PeerCommand) -> anyhow::Result<()> {
-    with_database(settings, async |pool| peer_command(pool, command).await).await
-}
-
 /// Runs a command with the database of the settings, its tables made or brought up to date.
 async fn with_database(
     settings: &Settings,
@@ -246,119 +198,6 @@ async fn with_database(
 fn at_terminal() -> Actor {
     let name = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
     Actor { kind: ActorKind::Terminal, name: name.unwrap_or_default(), address: String::new() }
-}
-
-/// Adds a line about a peer to the audit trail, in the transaction that changes it.
-async fn note(change: &mut impl Queryable, details: String) -> anyhow::Result<()> {
-    let entry = Entry::of(at_terminal(), Action::ChangePeer, details);
-    Ok(audit::append(change, &[entry]).await.map_err(db::Error::from)?)
-}
-
-async fn peer_command(pool: &db::Pool, command: PeerCommand) -> anyhow::Result<()> {
-    let mut conn = db::acquire(pool).await?;
-    match command {
-        PeerCommand::Add {
-            ae_title,
-            host,
-            port,
-            may,
-            destination,
-            offers_commitment,
-            tls,
-            certificate,
-            description,
-        } => {
-            let ae_title: AeTitle = ae_title.parse()?;
-            let (host, description) = (host.trim().to_owned(), description.trim().to_owned());
-            if !host.is_empty() && !db::peer::is_host(&host) {
-                anyhow::bail!("--host: {host:?} is not a host name or an IP address");
-            }
-            if description.chars().count() > 255 {
-                anyhow::bail!("--description: at most 255 characters");
-            }
-            let (encryption, certificate) = encryption(&tls, certificate.as_deref())?;
-            let details = db::peer::PeerDetails {
-                ae_title,
-                host,
-                port,
-                services: may,
-                is_destination: destination,
-                offers_commitment,
-                encryption,
-                certificate,
-                description,
-            };
-            let mut change = conn.start_transaction(Default::default()).await.map_err(db::Error::from)?;
-            match db::peer::add(&mut change, &details).await {
-                Ok(()) => {
-                    note(&mut change, format!("added {}", details.ae_title)).await?;
-                    change.commit().await.map_err(db::Error::from)?;
-                    println!("{} is a peer now", details.ae_title);
-                }
-                Err(err) if db::is_duplicate(&err) => {
-                    anyhow::bail!("{} is a peer already: remove it first to change it", details.ae_title)
-                }
-                Err(err) => return Err(db::Error::from(err).into()),
-            }
-        }
-        PeerCommand::List => {
-            let peers = db::peer::list(&mut conn).await.map_err(db::Error::from)?;
-            if peers.is_empty() {
-                println!("there are no peers");
-            }
-            for peer in peers {
-                let host = if peer.host.is_empty() { "any address" } else { &peer.host };
-                let port = peer.port.map_or_else(|| "-".into(), |port| port.to_string());
-                let may = peer.services.to_string();
-                let how = match peer.encryption {
-                    Encryption::Optional => "plain or TLS",
-                    Encryption::Required => "TLS",
-                    Encryption::Certificate => "TLS, its certificate",
-                };
-                println!(
-                    "{:<16}  {:<24}  {:<5}  {:<36}  {:<20}  {}",
-                    peer.ae_title.as_str(),
-                    host,
-                    port,
-                    may,
-                    how,
-                    peer.description
-                );
-            }
-        }
-        PeerCommand::Remove { ae_title } => {
-            let ae_title: AeTitle = ae_title.parse()?;
-            let peer = db::peer::by_ae_title(&mut conn, &ae_title).await.map_err(db::Error::from)?;
-            let Some(peer) = peer else { anyhow::bail!("{ae_title} is no peer") };
-            let mut change = conn.start_transaction(Default::default()).await.map_err(db::Error::from)?;
-            db::peer::remove(&mut change, peer.peer_key).await.map_err(db::Error::from)?;
-            note(&mut change, format!("removed {ae_title}")).await?;
-            change.commit().await.map_err(db::Error::from)?;
-            println!("{ae_title} is no peer any more");
-        }
-    }
-    Ok(())
-}
-
-/// What a peer has to use, and the certificate it has to show.
-fn encryption(tls: &str, certificate: Option<&Path>) -> anyhow::Result<(Encryption, Option<Fingerprint>)> {
-    let encryption: Encryption = tls.parse().map_err(|err: String| anyhow::anyhow!("--tls: {err}"))?;
-    match (encryption, certificate) {
-        (Encryption::Certificate, None) => {
-            anyhow::bail!("--tls certificate: give the certificate too, --certificate FILE")
-        }
-        (Encryption::Optional | Encryption::Required, Some(_)) => {
-            anyhow::bail!("--certificate: is looked at with --tls certificate alone")
-        }
-        (_, None) => Ok((encryption, None)),
-        (_, Some(file)) => {
-            let shown = file.display();
-            let bytes = std::fs::read(file).with_context(|| format!("--certificate: cannot read {shown}"))?;
-            let pinned = Fingerprint::from_pem(&String::from_utf8_lossy(&bytes))
-                .with_context(|| format!("--certificate: {shown}"))?;
-            Ok((encryption, Some(pinned)))
-        }
-    }
 }
 
 /// The database of the settings: an existing one, or the private one, started for as long as this lives. Where the

@@ -165,6 +165,7 @@ impl Server {
                 unknown_peers: config.unknown_peers.as_str(),
             },
             people: people.clone(),
+            identity: config.tls.clone(),
             transport,
             stopping,
         });

@@ -24,9 +24,11 @@ async function show(address, { arrived = new Set(), remember = false, again = fa
     if (!fresh || !old || mine.signal.aborted) return;
     const known = new Set(rows().map((row) => row.dataset.study));
     const focused = document.activeElement?.closest?.("[data-study]")?.dataset.study;
+    const named = old.contains(document.activeElement) && document.activeElement.id;
     old.replaceWith(document.adoptNode(fresh));
     if (remember) history.replaceState(null, "", address);
     welcome(rows().filter((row) => arrived.has(row.dataset.study) && !known.has(row.dataset.study)));
+    if (named) document.getElementById(named)?.focus({ preventScroll: true });
     if (focused) rows().find((row) => row.dataset.study === focused)?.querySelector("a")?.focus();
   } catch (error) {
     if (error.name !== "AbortError") throw error;
@@ -95,6 +97,7 @@ function listen(address) {
       line.textContent = event.data;
       line.hidden = event.data === "";
     });
+    source.addEventListener("associations", () => (later ??= setTimeout(refresh, 0)));
     source.addEventListener("stored", (event) => {
       for (const uid of event.data.split(" ")) arrived.add(uid);
       // One reading of the list for many instances, and not while a person turns pages.
@@ -106,7 +109,9 @@ function listen(address) {
     if (new URLSearchParams(location.search).has("page")) return;
     const fresh = new Set(arrived);
     arrived.clear();
-    show(location.pathname + location.search, { arrived: fresh, again: true });
+    // Where a form was answered with the page, the page has an address of its own.
+    const address = list().dataset.address ?? location.pathname + location.search;
+    show(address, { arrived: fresh, again: true });
   };
   const close = () => {
     source?.close();

@@ -1,18 +1,22 @@
 //! Tables `peer` and `unknown_caller`: the remote AEs that the administrator knows, and those that called anyway.
 
+mod refused;
+
+use std::fmt;
 use std::net::IpAddr;
 
 use chrono::NaiveDateTime;
 use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{Conn, FromRowError, Result, Row, Value, params};
 
+pub use self::refused::{
+    ELSEWHERE, EXPOSED, NOT_A_PEER, OTHER_CALLED, Refused, UnknownCaller, forget_unknown, may_not,
+    note_refused, refused, unknown,
+};
 use super::row::{column, parsed};
 use crate::dicom::ae_title::AeTitle;
 use crate::dicom::service::{Service, Services};
 use crate::tls::Fingerprint;
-
-/// Strangers of whom the page shows a line; the oldest make room for new ones.
-const CALLERS_KEPT: u64 = 200;
 
 /// A remote AE that the administrator knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,25 +106,53 @@ pub struct PeerDetails {
     pub description: String,
 }
 
-/// An AE that called and is not among the peers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UnknownCaller {
-    /// What it calls itself.
-    pub calling_ae_title: AeTitle,
-    /// Its IP address.
-    pub address: String,
-    /// What it called us.
-    pub called_ae_title: String,
-    /// What its last call proposed, in words.
-    pub asked_for: String,
-    /// Of which services that is.
-    pub services: Services,
-    /// Why it was refused, in words.
-    pub refusal: String,
-    /// How often it called.
-    pub calls: u32,
-    /// UTC.
-    pub last_seen_at: NaiveDateTime,
+impl Peer {
+    /// What the administrator decided of it.
+    pub fn details(&self) -> PeerDetails {
+        PeerDetails {
+            ae_title: self.ae_title.clone(),
+            host: self.host.clone(),
+            port: self.port,
+            services: self.services,
+            is_destination: self.is_destination,
+            offers_commitment: self.offers_commitment,
+            encryption: self.encryption,
+            certificate: self.certificate,
+            description: self.description.clone(),
+        }
+    }
+}
+
+impl PeerDetails {
+    /// Whether we are to send something to it, for which it needs a host and a port.
+    pub fn is_sent_to(&self) -> bool {
+        self.is_destination || self.offers_commitment
+    }
+}
+
+/// In words, for the audit trail.
+impl fmt::Display for PeerDetails {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = if self.host.is_empty() { "anywhere" } else { &self.host };
+        write!(f, "{} at {host}", self.ae_title)?;
+        if let Some(port) = self.port {
+            write!(f, " port {port}")?;
+        }
+        match self.services {
+            Services::NONE => f.write_str(", may do nothing")?,
+            services => write!(f, ", may {}", services.verbs("and"))?,
+        }
+        if self.is_destination {
+            f.write_str(", is a destination")?;
+        }
+        if self.offers_commitment {
+            f.write_str(", is asked for storage commitment")?;
+        }
+        match self.encryption {
+            Encryption::Optional => Ok(()),
+            other => write!(f, ", encryption {}", other.as_str()),
+        }
+    }
 }
 
 /// The columns of [`Peer`].
@@ -145,21 +177,6 @@ impl FromRow for Peer {
             certificate: fingerprint(&row)?,
             description: column(&row, "description")?,
             created_at: column(&row, "created_at")?,
-            last_seen_at: column(&row, "last_seen_at")?,
-        })
-    }
-}
-
-impl FromRow for UnknownCaller {
-    fn from_row_opt(row: Row) -> std::result::Result<UnknownCaller, FromRowError> {
-        Ok(UnknownCaller {
-            calling_ae_title: parsed(&row, "calling_ae_title")?,
-            address: column(&row, "address")?,
-            called_ae_title: column(&row, "called_ae_title")?,
-            asked_for: column(&row, "asked_for")?,
-            services: parsed(&row, "services")?,
-            refusal: column(&row, "refusal")?,
-            calls: column(&row, "calls")?,
             last_seen_at: column(&row, "last_seen_at")?,
         })
     }
@@ -224,7 +241,7 @@ pub async fn list(conn: &mut Conn) -> Result<Vec<Peer>> {
 }
 
 /// The peer with this AE title.
-pub async fn by_ae_title(conn: &mut Conn, ae_title: &AeTitle) -> Result<Option<Peer>> {
+pub async fn by_ae_title(conn: &mut impl Queryable, ae_title: &AeTitle) -> Result<Option<Peer>> {
     conn.exec_first(
         concat!(
             "SELECT ",
@@ -254,7 +271,7 @@ pub async fn by_key(conn: &mut impl Queryable, peer_key: u64) -> Result<Option<P
 }
 
 /// Adds a peer. A second one with the same AE title is a duplicate, see [`super::is_duplicate`].
-/// What was noted of it as a stranger is forgotten.
+/// What it was refused before and may now is forgotten.
 pub async fn add(conn: &mut impl Queryable, peer: &PeerDetails) -> Result<()> {
     conn.exec_drop(
         "INSERT INTO peer (ae_title, host, port, may_echo, may_store, may_find, may_get, may_move, may_commit,
@@ -264,12 +281,7 @@ pub async fn add(conn: &mut impl Queryable, peer: &PeerDetails) -> Result<()> {
         values(peer),
     )
     .await?;
-    conn.exec_drop(
-        "DELETE FROM unknown_caller
-          WHERE calling_ae_title = :ae_title AND (:host = '' OR address = :host)",
-        params! { "ae_title" => peer.ae_title.as_str(), "host" => &peer.host },
-    )
-    .await
+    refused::settle(conn, peer).await
 }
 
 /// What is written of a peer, by the names that stand in the statements.
@@ -294,7 +306,8 @@ fn values(peer: &PeerDetails) -> Vec<(String, Value)> {
     values
 }
 
-/// Changes what the administrator decided of a peer. False if there is no such peer any more.
+/// Changes what the administrator decided of a peer. False if there is no such peer any more. What it was refused before
+/// and may now is forgotten.
 pub async fn update(conn: &mut impl Queryable, peer_key: u64, peer: &PeerDetails) -> Result<bool> {
     // An update to the same values touches no row, so existence is asked for.
     if by_key(conn, peer_key).await?.is_none() {
@@ -312,6 +325,7 @@ pub async fn update(conn: &mut impl Queryable, peer_key: u64, peer: &PeerDetails
         values,
     )
     .await?;
+    refused::settle(conn, peer).await?;
     Ok(true)
 }
 
@@ -328,106 +342,6 @@ pub async fn seen(conn: &mut Conn, peer_key: u64) -> Result<()> {
     conn.exec_drop(
         "UPDATE peer SET last_seen_at = UTC_TIMESTAMP(6) WHERE peer_key = :peer_key",
         params! { "peer_key" => peer_key },
-    )
-    .await
-}
-
-/// An AE that was refused: it called, or a C-MOVE named it as its destination.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused<'a> {
-    /// What it calls itself.
-    pub ae_title: &'a AeTitle,
-    /// Its IP address; empty where it did not call.
-    pub address: &'a str,
-    /// What it called us.
-    pub called: &'a str,
-    /// What it proposed, in words.
-    pub asked_for: &'a str,
-    /// Of which services that is.
-    pub services: Services,
-    /// Why it was refused, in words.
-    pub refusal: &'a str,
-}
-
-/// Notes that an AE was refused, so that the page can offer to allow it. At most two hundred are kept: whoever can
-/// reach the port could otherwise fill the table with names.
-pub async fn note_refused(conn: &mut Conn, refused: &Refused<'_>) -> Result<()> {
-    let cut = |text: &str, length| text.chars().take(length).collect::<String>();
-    conn.exec_drop(
-        "INSERT INTO unknown_caller
-                (calling_ae_title, address, called_ae_title, asked_for, services, refusal, calls, first_seen_at,
-                 last_seen_at)
-         VALUES (:calling, :address, :called, :asked_for, :services, :refusal, 1, UTC_TIMESTAMP(6),
-                 UTC_TIMESTAMP(6))
-             ON DUPLICATE KEY UPDATE
-                called_ae_title = :called,
-                asked_for = :asked_for,
-                services = :services,
-                refusal = :refusal,
-                calls = LEAST(calls + 1, 4294967295),
-                last_seen_at = UTC_TIMESTAMP(6)",
-        params! {
-            "calling" => refused.ae_title.as_str(),
-            "address" => cut(refused.address, 64),
-            "called" => cut(refused.called, 16),
-            "asked_for" => cut(refused.asked_for, 255),
-            "services" => refused.services.to_string(),
-            "refusal" => cut(refused.refusal, 255),
-        },
-    )
-    .await?;
-    let surplus: Option<NaiveDateTime> = conn
-        .exec_first(
-            "SELECT last_seen_at FROM unknown_caller ORDER BY last_seen_at DESC LIMIT 1 OFFSET :kept",
-            params! { "kept" => CALLERS_KEPT },
-        )
-        .await?;
-    match surplus {
-        Some(newest) => {
-            conn.exec_drop(
-                "DELETE FROM unknown_caller WHERE last_seen_at <= :newest",
-                params! { "newest" => newest },
-            )
-            .await
-        }
-        None => Ok(()),
-    }
-}
-
-/// The AEs that called and are not among the peers, the last to call first.
-pub async fn unknown(conn: &mut Conn) -> Result<Vec<UnknownCaller>> {
-    conn.exec(
-        "SELECT calling_ae_title, address, called_ae_title, asked_for, services, refusal, calls,
-                last_seen_at
-           FROM unknown_caller
-          ORDER BY last_seen_at DESC, calling_ae_title, address
-          LIMIT :kept",
-        params! { "kept" => CALLERS_KEPT },
-    )
-    .await
-}
-
-/// The AE that was refused under this title, from this address.
-pub async fn refused(
-    conn: &mut impl Queryable,
-    calling: &AeTitle,
-    address: &str,
-) -> Result<Option<UnknownCaller>> {
-    conn.exec_first(
-        "SELECT calling_ae_title, address, called_ae_title, asked_for, services, refusal, calls, last_seen_at
-           FROM unknown_caller
-          WHERE calling_ae_title = :calling AND address = :address",
-        params! { "calling" => calling.as_str(), "address" => address },
-    )
-    .await
-}
-
-/// Forgets that this AE called.
-pub async fn forget_unknown(conn: &mut impl Queryable, calling: &AeTitle, address: &str) -> Result<()> {
-    conn.exec_drop(
-        "DELETE FROM unknown_caller
-          WHERE calling_ae_title = :calling AND address = :address",
-        params! { "calling" => calling.as_str(), "address" => address },
     )
     .await
 }

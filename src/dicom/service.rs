@@ -56,6 +56,18 @@ impl Service {
         }
     }
 
+    /// What an AE does with it, for people.
+    pub fn verb(self) -> &'static str {
+        match self {
+            Service::Echo => "verify",
+            Service::Store => "store",
+            Service::Find => "search",
+            Service::Get => "fetch",
+            Service::Move => "have studies sent",
+            Service::Commit => "ask for storage commitment",
+        }
+    }
+
     /// The service an abstract syntax is of, if it is one of ours. Private and unknown SOP classes count as storage:
     /// what a device wants kept is kept.
     pub fn of(abstract_syntax: &str) -> Option<Service> {
@@ -136,6 +148,22 @@ impl Services {
         Services(self.0 & !others.0)
     }
 
+    /// Those that are in both sets.
+    pub fn only(self, others: Services) -> Services {
+        Services(self.0 & others.0)
+    }
+
+    /// What an AE does with them, for people: `store, search and fetch`; with none, `nothing`. `last` stands before the
+    /// last of several.
+    pub fn verbs(self, last: &str) -> String {
+        let mut verbs: Vec<&str> = self.iter().map(Service::verb).collect();
+        match (verbs.pop(), verbs.as_slice()) {
+            (None, _) => "nothing".to_owned(),
+            (Some(only), []) => only.to_owned(),
+            (Some(final_one), others) => format!("{} {last} {final_one}", others.join(", ")),
+        }
+    }
+
     /// Whether this service is in it.
     pub fn has(self, service: Service) -> bool {
         self.0 & 1 << service as u8 != 0
@@ -191,6 +219,10 @@ mod tests {
         assert!(set.has(Service::Move) && !set.has(Service::Store));
         assert_eq!("".parse(), Ok(Services::NONE));
         assert!("echo,print".parse::<Services>().is_err());
+        assert_eq!(set.verbs("and"), "verify, search and have studies sent");
+        assert_eq!(Services::NONE.with(Service::Find).verbs("or"), "search");
+        assert_eq!(Services::NONE.verbs("and"), "nothing");
+        assert_eq!(set.only(Services::NONE.with(Service::Find)).to_string(), "find");
     }
 
     #[test]

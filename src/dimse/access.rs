@@ -6,7 +6,7 @@ use dicom_dictionary_std::uids;
 use dicom_ul::pdu::{AssociationRJServiceUserReason, AssociationRQ};
 
 use super::negotiation::{proposed_services, trim};
-use crate::db::peer::{Encryption, Peer};
+use crate::db::peer::{self, Encryption, Peer};
 use crate::dicom::service::{Service, Services};
 use crate::tls::Fingerprint;
 
@@ -117,24 +117,24 @@ pub fn decide(rq: &AssociationRQ, our_ae_title: &str, known: Known, unknown_peer
     if rq.called_ae_title.trim() != our_ae_title {
         return Decision {
             access: Err(AssociationRJServiceUserReason::CalledAETitleNotRecognized),
-            refusal: Some("It called another AE title than ours.".to_owned()),
+            refusal: Some(peer::OTHER_CALLED.to_owned()),
         };
     }
     match known {
         Known::Yes(services) => {
             let missing = asked.without(services);
-            let refusal = (!missing.is_empty()).then(|| format!("It may not {}.", in_words(missing)));
+            let refusal = (!missing.is_empty()).then(|| peer::may_not(missing));
             Decision { access: Ok(services), refusal }
         }
-        Known::Elsewhere => rejected("It is a peer, and called from another address than the peer has."),
+        Known::Elsewhere => rejected(peer::ELSEWHERE),
         Known::Exposed(exposed) => rejected(&sentence(&exposed.to_string())),
         Known::No => {
-            let unknown = "It is not among the peers.";
+            let unknown = peer::NOT_A_PEER;
             match unknown_peers {
                 UnknownPeers::Store => {
                     let refusal = match asked.without(ECHO_AND_STORE) {
                         Services::NONE => unknown.to_owned(),
-                        missing => format!("{unknown} It may not {}.", in_words(missing)),
+                        missing => format!("{unknown} {}", peer::may_not(missing)),
                     };
                     Decision { access: Ok(ECHO_AND_STORE), refusal: Some(refusal) }
                 }
@@ -149,10 +149,6 @@ pub fn decide(rq: &AssociationRQ, our_ae_title: &str, known: Known, unknown_peer
             }
         }
     }
-}
-
-fn in_words(services: Services) -> String {
-    services.iter().map(Service::as_str).collect::<Vec<_>>().join(" or ")
 }
 
 /// A capital letter and a full stop.
@@ -276,7 +272,7 @@ mod tests {
         );
         let decision = decide(&find, "FILMROOM", Known::No, UnknownPeers::Store);
         assert_eq!(decision.access, Ok(ECHO_AND_STORE));
-        assert_eq!(decision.refusal.as_deref(), Some("It is not among the peers. It may not find."));
+        assert_eq!(decision.refusal.as_deref(), Some("It is not among the peers. It may not search."));
     }
 
     #[test]
@@ -284,7 +280,7 @@ mod tests {
         let find = request("FILMROOM", &[uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND]);
         let decision = decide(&find, "FILMROOM", Known::Yes(ECHO_AND_STORE), UnknownPeers::Ask);
         assert_eq!(decision.access, Ok(ECHO_AND_STORE), "what it may is not taken from it");
-        assert_eq!(decision.refusal.as_deref(), Some("It may not find."));
+        assert_eq!(decision.refusal.as_deref(), Some("It may not search."));
         let may = decide(&find, "FILMROOM", Known::Yes(ECHO.with(Service::Find)), UnknownPeers::Ask);
         assert_eq!(may.refusal, None);
     }
@@ -338,6 +334,11 @@ mod tests {
         let decision = decide(&rq, "FILMROOM", Known::Exposed(Exposed::Plain), UnknownPeers::Store);
         assert_eq!(decision.access, Err(CALLING));
         assert_eq!(decision.refusal.as_deref(), Some("This peer has to use TLS, and it called in plain."));
+        for exposed in
+            [Exposed::NoCertificate, Exposed::OtherCertificate(Fingerprint::try_from(vec![1; 32]).unwrap())]
+        {
+            assert!(sentence(&exposed.to_string()).starts_with(peer::EXPOSED));
+        }
     }
 
     #[tokio::test]

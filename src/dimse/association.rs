@@ -69,6 +69,8 @@ pub struct Association {
     early: Vec<u8>,
     /// Messages that wait to be sent together.
     queued: Vec<u8>,
+    /// A PDU has begun to be sent; where that was given up, part of it may have been.
+    is_sending: bool,
 }
 
 /// How far the server is with being stopped.
@@ -124,6 +126,7 @@ impl Association {
             message_bytes: 0,
             early: Vec::new(),
             queued: Vec::new(),
+            is_sending: false,
         }
     }
 
@@ -431,10 +434,13 @@ impl Association {
 
     /// Ends the association with A-ABORT where the peer may still listen.
     pub async fn abort(mut self, error: &Error) {
+        if self.is_sending {
+            return; // within another PDU it would be no A-ABORT
+        }
         let source = match error {
             Error::Protocol { reason, .. } => AbortRQSource::ServiceProvider(reason.clone()),
             Error::Timeout(_) => AbortRQSource::ServiceProvider(AbortReason::ReasonNotSpecified),
-            Error::Stopping => AbortRQSource::ServiceUser,
+            Error::Stopping | Error::Ended | Error::Unreadable(_) => AbortRQSource::ServiceUser,
             Error::Aborted | Error::Closed | Error::Io(_) => return,
         };
         if self.send_pdu(&Pdu::AbortRQ { source }).await.is_ok() {
@@ -546,10 +552,14 @@ impl Association {
             self.stream.write_all(bytes).await?;
             self.stream.flush().await
         };
+        self.is_sending = true;
         match timeout_at(deadline, sent).await {
             Err(_) => Err(Error::Timeout("sending a response")),
             Ok(Err(err)) => Err(Error::Io(err)),
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) => {
+                self.is_sending = false;
+                Ok(())
+            }
         }
     }
 

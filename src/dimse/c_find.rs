@@ -9,6 +9,7 @@ use super::command::{CommandSet, DATA_SET_FOLLOWS};
 use super::negotiation::PresentationContext;
 use super::scp::{Caller, read_data_set};
 use super::status::Status;
+use crate::archive::activity::Presence;
 use crate::archive::search::Match;
 use crate::archive::{self, Archive};
 use crate::db::audit::{Action, Entry};
@@ -38,6 +39,7 @@ enum End {
 pub async fn serve(
     association: &mut Association,
     archive: &Archive,
+    presence: &Presence,
     caller: &Caller,
     context: &PresentationContext,
     command: &CommandSet,
@@ -62,7 +64,7 @@ pub async fn serve(
             return association.send_command(context.id, &response).await;
         }
     };
-    let end = answer(association, archive, caller, context, command, &identifier).await?;
+    let end = answer(association, archive, presence, caller, context, command, &identifier).await?;
     let response = match &end {
         End::Complete(_) => CommandSet::response_to(command, Status::SUCCESS),
         End::TooMany => {
@@ -83,6 +85,7 @@ pub async fn serve(
 async fn answer(
     association: &mut Association,
     archive: &Archive,
+    presence: &Presence,
     caller: &Caller,
     context: &PresentationContext,
     command: &CommandSet,
@@ -138,6 +141,7 @@ async fn answer(
             }
         }
         association.flush().await?;
+        presence.matched(u64::try_from(found.len()).unwrap_or_default());
     }
 }
 

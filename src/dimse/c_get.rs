@@ -13,6 +13,7 @@ use super::negotiation::PresentationContext;
 use super::scp::Caller;
 use super::sub_operations::{Ended, Retrieval, asked, encoding, failure, record};
 use crate::archive::Archive;
+use crate::archive::activity::Presence;
 use crate::archive::retrieve::Holding;
 use crate::archive::retrieve::sendable::Sendable;
 
@@ -23,6 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub async fn serve(
     association: &mut Association,
     archive: &Archive,
+    presence: &Presence,
     caller: &Caller,
     context: &PresentationContext,
     command: &CommandSet,
@@ -35,7 +37,7 @@ pub async fn serve(
     if let Err(err) = record(archive, caller, &retrieval.selection, &to).await {
         return association.send_command(context.id, &failure(command, &err)).await;
     }
-    let is_cancelled = send_all(association, archive, context, command, &mut retrieval).await?;
+    let is_cancelled = send_all(association, archive, presence, context, command, &mut retrieval).await?;
     let tally = &retrieval.tally;
     tracing::info!(failed = tally.failed(), is_cancelled, "sent {} instances by C-GET", tally.arrived());
     let (response, identifier) = tally.end(command, is_cancelled, encoding(context));
@@ -47,6 +49,7 @@ pub async fn serve(
 async fn send_all(
     association: &mut Association,
     archive: &Archive,
+    presence: &Presence,
     context: &PresentationContext,
     command: &CommandSet,
     retrieval: &mut Retrieval,
@@ -59,7 +62,7 @@ async fn send_all(
             Ok(holdings) => holdings,
             Err(err) => {
                 tracing::error!(err = &err as &dyn std::error::Error, "a retrieve ended early");
-                return Err(Error::Io(std::io::Error::other(err)));
+                return Err(Error::Unreadable(err.into()));
             }
         };
         if holdings.is_empty() {
@@ -76,7 +79,7 @@ async fn send_all(
                     let request = store_request(holding, message_id);
                     association.queue(over, &request.encode(), None);
                     if let Err(err) = association.send_data_set(over, &mut data_set).await? {
-                        return Err(Error::Io(err));
+                        return Err(Error::Unreadable(err.into()));
                     }
                     // The disk works while the peer does.
                     if let Some(next) = next.next() {
@@ -99,6 +102,9 @@ async fn send_all(
                     sop_instance_uid = holding.row().sop_instance_uid,
                     "a sub-operation failed: {why}"
                 );
+            }
+            if ended.is_done() {
+                presence.sent();
             }
             retrieval.tally.count(&holding.row().sop_instance_uid, &ended);
             association.queue(context.id, &retrieval.tally.pending(command).encode(), None);

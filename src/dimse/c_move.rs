@@ -21,6 +21,7 @@ use super::scp::{Caller, Provider};
 use super::scu::{self, Called, MAXIMUM_PRESENTATION_CONTEXTS, MoveOriginator, Proposal, StoreRequest};
 use super::status::Status;
 use super::sub_operations::{Ended, Retrieval, asked, encoding, failure, record, refusal};
+use crate::archive::activity::Presence;
 use crate::archive::retrieve::Holding;
 use crate::archive::retrieve::sendable::Sendable;
 use crate::archive::retrieve::transcode::targets;
@@ -37,6 +38,7 @@ const MOST_BREAKS: u32 = 1;
 pub async fn serve(
     association: &mut Association,
     provider: &Provider,
+    presence: &Presence,
     caller: &Caller,
     context: &PresentationContext,
     command: &CommandSet,
@@ -56,10 +58,16 @@ pub async fn serve(
     if let Err(err) = record(&provider.archive, caller, &retrieval.selection, &to).await {
         return association.send_command(context.id, &failure(command, &err)).await;
     }
-    let is_cancelled =
-        Move { provider, called: &called, context, command, originator: originator(caller, command) }
-            .send_all(association, &mut retrieval)
-            .await?;
+    let is_cancelled = Move {
+        provider,
+        presence,
+        called: &called,
+        context,
+        command,
+        originator: originator(caller, command),
+    }
+    .send_all(association, &mut retrieval)
+    .await?;
     let tally = &retrieval.tally;
     tracing::info!(
         to = %called.ae_title,
@@ -116,6 +124,7 @@ async fn destination(
         refusal: shown,
     };
     peer::note_refused(&mut conn, &refused).await.map_err(|err| busy(err.into()))?;
+    provider.archive.activity().refused();
     Err(unknown(&answer))
 }
 
@@ -127,6 +136,7 @@ fn originator(caller: &Caller, command: &CommandSet) -> Option<MoveOriginator> {
 /// A C-MOVE that is under way.
 struct Move<'a> {
     provider: &'a Provider,
+    presence: &'a Presence,
     called: &'a Called,
     context: &'a PresentationContext,
     command: &'a CommandSet,
@@ -179,7 +189,7 @@ impl Move<'_> {
         loop {
             let holdings = match self.provider.archive.next_of(&mut retrieval.selection).await {
                 Ok(holdings) => holdings,
-                Err(err) => return Err(Error::Io(io::Error::other(err))),
+                Err(err) => return Err(Error::Unreadable(err.into())),
             };
             if holdings.is_empty() {
                 break;
@@ -218,6 +228,9 @@ impl Move<'_> {
                         }
                     }
                 };
+                if ended.is_done() {
+                    self.presence.sent();
+                }
                 retrieval.tally.count(&holding.row().sop_instance_uid, &ended);
                 let pending = retrieval.tally.pending(self.command);
                 association.send_command(self.context.id, &pending).await?;

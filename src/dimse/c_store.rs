@@ -9,7 +9,7 @@ use super::command::CommandSet;
 use super::negotiation::PresentationContext;
 use super::scp::{Caller, drain};
 use super::status::Status;
-use crate::archive::activity::Receiving;
+use crate::archive::activity::Presence;
 use crate::archive::commit::Outcome;
 use crate::archive::receive::{Provenance, Refusal, Stored};
 use crate::archive::{self, Archive};
@@ -19,7 +19,7 @@ pub async fn serve(
     association: &mut Association,
     archive: &Archive,
     caller: &Caller,
-    receiving: &Receiving,
+    presence: &Presence,
     context: &PresentationContext,
     command: &CommandSet,
 ) -> Result<(), Error> {
@@ -40,9 +40,9 @@ pub async fn serve(
             break;
         }
     }
-    let (status, comment) = match reception.finish().await {
+    let (status, comment) = match presence.guarded(reception.finish()).await {
         Ok(stored) => {
-            receiving.stored(&stored.study_instance_uid);
+            presence.stored(&stored.study_instance_uid);
             let (status, comment) = done(&stored, context);
             if status != Status::SUCCESS {
                 tracing::warn!(%sop_instance_uid, %status, comment, "stored an instance with a warning");

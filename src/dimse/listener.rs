@@ -27,6 +27,7 @@ use super::scu::Requestor;
 use super::stream::Stream;
 use super::{Error, Timeouts};
 use crate::archive::Archive;
+use crate::archive::activity;
 use crate::db::peer::Refused;
 use crate::db::{self, Pool};
 use crate::dicom::ae_title::AeTitle;
@@ -290,9 +291,16 @@ impl Port {
             address: ip.to_string(),
             audited: Default::default(),
         };
-        let receiving = self.provider.archive.activity().begin(&caller.ae_title, &caller.address);
-        scp::serve(association, &self.provider, &caller, &receiving).await?;
-        Ok(End::Released)
+        let presence = self.provider.archive.activity().begin(activity::Requestor {
+            ae_title: caller.ae_title.clone(),
+            address: caller.address.clone(),
+            is_tls: matches!(channel, Channel::Tls(_)),
+        });
+        tokio::select! {
+            served = scp::serve(association, &self.provider, &caller, &presence) => served.map(|()| End::Released),
+            // Dropped wherever it waits: what must not be given up half-way is guarded.
+            () = presence.aborted() => Err(Error::Ended),
+        }
     }
 
     /// Looks the caller up, decides, and notes it where an administrator should see it. A refusal has its reason for
@@ -336,6 +344,7 @@ impl Port {
                 refusal,
             };
             db::peer::note_refused(&mut conn, &refused).await?;
+            self.provider.archive.activity().refused();
         }
         Ok(decision.access.map_err(|reason| {
             let why = decision.refusal.unwrap_or_else(|| reason.to_string());

@@ -54,6 +54,12 @@ pub enum Error {
         /// What it sent, in words.
         text: String,
     },
+    /// An administrator ended it.
+    #[error("an administrator aborted the association")]
+    Ended,
+    /// What was being sent cannot be read any more.
+    #[error("the archive cannot go on with what it was sending")]
+    Unreadable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// This server is being stopped.
     #[error("the server is stopping")]
     Stopping,

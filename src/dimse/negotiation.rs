@@ -137,7 +137,7 @@ fn judge(
 fn roles(rq: &AssociationRQ, abstract_syntax: &str) -> Option<RequestorRoles> {
     rq.user_variables.iter().find_map(|item| match item {
         UserVariableItem::ScuScpRoleSelectionSubItem(uid, roles) if trim(uid) == abstract_syntax => {
-            Some(roles.clone())
+            Some(*roles)
         }
         _ => None,
     })

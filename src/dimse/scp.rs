@@ -10,7 +10,7 @@ use super::scu::Requestor;
 use super::status::Status;
 use super::{Error, c_echo, c_find, c_get, c_move, c_store};
 use crate::archive::Archive;
-use crate::archive::activity::Receiving;
+use crate::archive::activity::Presence;
 use crate::archive::receive::Audited;
 use crate::db::Pool;
 use crate::db::audit::{Actor, ActorKind};
@@ -57,30 +57,32 @@ pub async fn serve(
     association: &mut Association,
     provider: &Provider,
     caller: &Caller,
-    receiving: &Receiving,
+    presence: &Presence,
 ) -> Result<(), Error> {
     let archive = &provider.archive;
     loop {
+        presence.waits();
         let (context, command) = match association.next_request().await? {
             Request::Message { context, command } => (context, command),
             Request::Release => return Ok(()),
         };
+        presence.serves(context.service);
         match (command.u16(tags::COMMAND_FIELD), context.service) {
             (Some(command::C_ECHO_RQ), _) => {
                 drain(association, &context, &command).await?;
                 association.send_command(context.id, &c_echo::respond(&command)).await?;
             }
             (Some(command::C_STORE_RQ), Service::Store) if context.requestor_is_scu => {
-                c_store::serve(association, archive, caller, receiving, &context, &command).await?;
+                c_store::serve(association, archive, caller, presence, &context, &command).await?;
             }
             (Some(command::C_FIND_RQ), Service::Find) => {
-                c_find::serve(association, archive, caller, &context, &command).await?;
+                c_find::serve(association, archive, presence, caller, &context, &command).await?;
             }
             (Some(command::C_GET_RQ), Service::Get) => {
-                c_get::serve(association, archive, caller, &context, &command).await?;
+                c_get::serve(association, archive, presence, caller, &context, &command).await?;
             }
             (Some(command::C_MOVE_RQ), Service::Move) => {
-                c_move::serve(association, provider, caller, &context, &command).await?;
+                c_move::serve(association, provider, presence, caller, &context, &command).await?;
             }
             // There is nothing under way that could be cancelled, and a cancel has no response, PS3.7 9.3.2.3.
             (Some(command::C_CANCEL_RQ), _) => drain(association, &context, &command).await?,

@@ -54,6 +54,11 @@ pub enum Ended {
 }
 
 impl Ended {
+    /// Whether the receiver has the instance.
+    pub fn is_done(&self) -> bool {
+        matches!(self, Ended::Completed | Ended::Warning)
+    }
+
     /// By the status of a C-STORE response, PS3.4 Table B.2-1.
     pub fn of(status: u16, comment: Option<&str>) -> Ended {
         match Status(status) {

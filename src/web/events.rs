@@ -19,10 +19,11 @@ use super::App;
 use super::access::Caller;
 use super::text;
 use crate::archive::activity::{Activity, Event, Live};
+use crate::db::role::Right;
 use crate::db::visibility::Visibility;
 
 /// A comment is sent after this long without an event.
-const HEARTBEAT: Duration = Duration::from_secs(20);
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(20);
 /// How long events are gathered before they are sent.
 const GATHER: Duration = Duration::from_millis(500);
 /// Studies named in one event; a client that sees more reads the list again anyway.
@@ -40,12 +41,17 @@ pub async fn stream(caller: Caller, app: web::Data<App>) -> HttpResponse {
         app,
         activity,
     };
+    answer(listener.into_stream())
+}
+
+/// The answer that events go out in.
+pub(super) fn answer(events: impl Stream<Item = Result<Bytes, actix_web::Error>> + 'static) -> HttpResponse {
     HttpResponse::Ok()
         .content_type("text/event-stream; charset=utf-8")
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .insert_header((header::CONTENT_ENCODING, "identity"))
         .insert_header(("X-Accel-Buffering", "no"))
-        .streaming(listener.into_stream())
+        .streaming(events)
 }
 
 /// Who is sending now, in one line, for somebody who sees all studies; what is sent may be none of theirs otherwise.
@@ -109,7 +115,7 @@ impl Listener {
     async fn news(&mut self) -> Option<String> {
         let first = timeout(HEARTBEAT, self.events.recv()).await;
         // Whoever was signed out meanwhile hears nothing more.
-        if !self.caller.is_still_in(&self.app).await {
+        if !self.caller.is_still_in(&self.app, Right::View).await {
             return None;
         }
         let Ok(first) = first else { return Some(": still here\n\n".to_owned()) };
@@ -172,7 +178,7 @@ impl News {
 }
 
 /// One event. The data are a single line: AE titles and UIDs have no line breaks, and what had would be cut here.
-fn event(name: &str, data: &str) -> String {
+pub(super) fn event(name: &str, data: &str) -> String {
     let line = data.lines().next().unwrap_or_default();
     format!("event: {name}\ndata: {line}\n\n")
 }

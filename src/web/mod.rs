@@ -3,6 +3,7 @@
 pub mod access;
 pub mod account;
 pub mod assets;
+pub mod association;
 pub mod audit;
 pub mod error;
 pub mod events;
@@ -50,6 +51,8 @@ pub struct App {
     pub about: About,
     /// Who may come in, and the trail they leave.
     pub people: Arc<people::People>,
+    /// Who we are in TLS towards other AEs, if we have a certificate.
+    pub identity: Option<crate::tls::Identity>,
     /// How the pages are reached.
     pub transport: transport::Transport,
     /// Becomes true when the program is to stop: what streams without end, ends.

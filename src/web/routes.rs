@@ -12,8 +12,8 @@ use actix_web::{HttpResponse, Resource, guard, web};
 use super::access::Needs::{Anybody, Enrolling, Nothing, Person, Right as May};
 use super::access::{self, Needs};
 use super::{
-    account, assets, audit, error, events, grant, group, health, hsts, instance, page, patient, peer,
-    picture, quarantine, role, rules, share, sign_in, study, system, user, viewer,
+    account, assets, association, audit, error, events, grant, group, health, hsts, instance, page, patient,
+    peer, picture, quarantine, role, rules, share, sign_in, study, system, user, viewer,
 };
 use crate::db::role::Right::{Administer, Download, Edit, Share, View};
 
@@ -123,8 +123,11 @@ routes! {
     POST "/admin/peers/{peer_key}"                     May(Administer) => peer::change;
     GET  "/admin/peers/{peer_key}/remove"              May(Administer) => peer::ask_to_remove;
     POST "/admin/peers/{peer_key}/remove"              May(Administer) => peer::remove;
-    POST "/admin/callers/allow"                        May(Administer) => peer::allow;
-    POST "/admin/callers/forget"                       May(Administer) => peer::forget;
+    POST "/admin/peers/{peer_key}/echo"                May(Administer) => peer::echo::ask;
+    POST "/admin/callers/allow"                        May(Administer) => peer::refused::allow;
+    POST "/admin/callers/forget"                       May(Administer) => peer::refused::forget;
+    GET  "/admin/associations/events"                  May(Administer) => association::events;
+    POST "/admin/associations/{association}/abort"     May(Administer) => association::abort;
     GET  "/admin/audit"                                May(Administer) => audit::list;
     GET  "/admin/audit.csv"                            May(Administer) => audit::file;
     GET  "/admin/system"                               May(Administer) => system::show;

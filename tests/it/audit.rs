@@ -8,8 +8,10 @@ use mysql_async::prelude::Queryable;
 
 use crate::support::database::{self, TestDatabase, statement};
 use crate::support::instance::{Instance, slice};
+use crate::support::peer::Peer;
 use crate::support::person::{PASSWORD, Person};
 use crate::support::{FILMROOM, TestServer};
+use crate::web_peer::press;
 use crate::web_study::{all, texts};
 
 /// Action, who, outcome, patient, study and details of the last rows, the last first.
@@ -86,6 +88,12 @@ async fn each_action_leaves_exactly_one_row() {
     ] {
         assert_eq!(trace(&pacs, admin.get(path)).await, expected, "{path}");
     }
+    let mut peer = Peer::associate(pacs.dicom).await;
+    let aborted = trace(&pacs, press(&pacs, ".associations form[action$='/abort']")).await;
+    assert_eq!(aborted, one("abort-association", "done", "", ""));
+    let details: String = pacs.value("SELECT details FROM audit ORDER BY audit_key DESC LIMIT 1").await;
+    assert_eq!(details, "SCRIPT from 127.0.0.1, nothing was sent");
+    assert!(peer.read_pdu().await.is_some(), "an A-ABORT");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -179,7 +187,7 @@ async fn signing_in_and_out_and_changes_leave_their_rows() {
         peer()
     );
     let details: String = pacs.value("SELECT details FROM audit ORDER BY audit_key DESC LIMIT 1").await;
-    assert_eq!(details, "CT01 is now CT02 at anywhere, may not store");
+    assert_eq!(details, "CT01 is now CT02 at anywhere, may do nothing");
     assert_eq!(trace(&pacs, admin.post("/admin/peers", "/admin/peers/1/remove", &[])).await, peer());
     pacs.store(&slice(1, 1, 1, 1).build()).await;
     pacs.store(&slice(1, 1, 1, 1).bytes(tags::PIXEL_DATA, VR::OB, vec![9; 256]).build()).await;

@@ -127,7 +127,7 @@ async fn a_wrong_peer_is_one_sentence_and_changes_nothing() {
     done(&database, &["add", "CT1", "--port", "104"]).await;
 
     let twice = refused(&database, &["add", "CT1", "--port", "105"], 1).await;
-    assert_eq!(twice, "filmroom: CT1 is a peer already: remove it first to change it\n");
+    assert_eq!(twice, "filmroom: CT1 is a peer already: `filmroom peer change` changes it\n");
     assert_eq!(refused(&database, &["remove", "MR1"], 1).await, "filmroom: MR1 is no peer\n");
     for title in ["", "   ", "TITLE-OF-MORE-THAN-16", "BACK\\SLASH", "UML\u{c4}UT", "NEW\nLINE"] {
         for command in ["add", "remove"] {
@@ -150,6 +150,80 @@ async fn a_wrong_peer_is_one_sentence_and_changes_nothing() {
     assert!(said.contains("description"), "{said}");
 
     assert_eq!(done(&database, &["list"]).await.lines().count(), 1);
+}
+
+#[tokio::test]
+async fn what_is_given_of_a_peer_is_changed_and_nothing_else() {
+    let database = database::fresh().await;
+    let first =
+        ["add", "VIEWER", "--host", "10.0.0.9", "--port", "104", "--may", "echo,find", "--destination"];
+    done(&database, &[&first[..], &["--description", "reading room"]].concat()).await;
+    let row = async || {
+        let mut conn = database.connect().await;
+        let peers = filmroom::db::peer::list(&mut conn).await.expect("peers");
+        assert_eq!(peers.len(), 1);
+        peers.into_iter().next().expect("a peer")
+    };
+    let before = row().await.details();
+    assert!(before.is_destination && !before.offers_commitment);
+
+    let said = done(&database, &["change", "VIEWER", "--may", "echo,find,move"]).await;
+    assert_eq!(
+        said,
+        "VIEWER is now VIEWER at 10.0.0.9 port 104, may verify, search and have studies sent, is a destination\n"
+    );
+    let after = row().await.details();
+    assert_eq!(after.services.to_string(), "echo, find, move");
+    assert_eq!(
+        filmroom::db::peer::PeerDetails { services: before.services, ..after },
+        before,
+        "all else is as it was"
+    );
+
+    done(&database, &["change", "VIEWER", "--offers-commitment", "--host", "viewer.local"]).await;
+    let listed = done(&database, &["list"]).await;
+    assert!(listed.contains("  destination, offers commitment  "), "{listed}");
+    done(&database, &["change", "VIEWER", "--destination=no", "--offers-commitment=no", "--port", "none"])
+        .await;
+    let last = row().await;
+    assert_eq!((last.is_destination, last.offers_commitment, last.port), (false, false, None));
+    assert_eq!((last.host.as_str(), last.description.as_str()), ("viewer.local", "reading room"));
+    done(&database, &["change", "VIEWER", "--rename", "VIEWER2", "--may", ""]).await;
+    assert_eq!((row().await.ae_title.as_str(), row().await.services.is_empty()), ("VIEWER2", true));
+}
+
+#[tokio::test]
+async fn a_change_that_cannot_be_is_one_sentence_and_changes_nothing() {
+    let database = database::fresh().await;
+    done(&database, &["add", "CT1", "--host", "10.0.0.7"]).await;
+    done(&database, &["add", "CT2", "--destination", "--host", "10.0.0.8", "--port", "104"]).await;
+    let before = done(&database, &["list"]).await;
+    for (arguments, says) in [
+        (&["change", "MR1", "--may", "echo"][..], "MR1 is no peer"),
+        (&["change", "CT1"], "say what to change of CT1"),
+        (&["change", "CT1", "--destination"], "--destination: CT1 needs --host and --port"),
+        (&["change", "CT1", "--offers-commitment"], "--offers-commitment: CT1 needs --host and --port"),
+        (&["change", "CT2", "--port", "none"], "--destination: CT2 needs --host and --port"),
+        (&["change", "CT2", "--host", ""], "--destination: CT2 needs --host and --port"),
+        (&["add", "CT3", "--destination", "--port", "104"], "--destination: CT3 needs --host and --port"),
+        (&["change", "CT1", "--host", "a b"], "--host: \"a b\" is not a host name"),
+        (&["change", "CT1", "--rename", "CT2"], "--rename: CT2 is a peer already"),
+        (&["change", "CT1", "--rename", "A\\B"], "--rename: an AE title is made of"),
+        (&["change", "CT1", "--tls", "certificate"], "give the certificate too"),
+        (&["change", "CT1", "--tls", "perhaps"], "--tls: must be optional, required or certificate"),
+    ] {
+        let said = refused(&database, arguments, 1).await;
+        assert!(said.contains(says) && said.lines().count() == 1, "{arguments:?}: {said}");
+    }
+    for (arguments, says) in [
+        (&["change", "CT1", "--may", "print"][..], "must be one of echo, store, find, get, move, commit"),
+        (&["change", "CT1", "--port", "0"], "must be between 1 and 65535, or none"),
+        (&["change", "CT1", "--destination=maybe"], "[possible values: yes, no]"),
+    ] {
+        let said = refused(&database, arguments, 2).await;
+        assert!(said.contains(says), "{arguments:?}: {said}");
+    }
+    assert_eq!(done(&database, &["list"]).await, before);
 }
 
 #[tokio::test]

@@ -288,14 +288,15 @@ fn uid<T: FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
 }
 
 /// DCMTK's storescp, with a folder of its own; killed when dropped.
-struct StoreScp {
+pub struct StoreScp {
     child: Child,
     folder: tempfile::TempDir,
-    address: SocketAddr,
+    pub address: SocketAddr,
 }
 
 impl StoreScp {
-    fn start(options: &[&str]) -> StoreScp {
+    /// Starts it and waits until it listens.
+    pub fn start(options: &[&str]) -> StoreScp {
         let folder = tempfile::tempdir().expect("a folder");
         let address = free_address();
         let mut command = Command::new("storescp");
@@ -330,7 +331,8 @@ impl Drop for StoreScp {
     }
 }
 
-fn free_address() -> SocketAddr {
+/// Where nothing listens.
+pub fn free_address() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     listener.local_addr().expect("bound")
 }

@@ -28,6 +28,7 @@ use crate::support::peer::{Peer, request};
 use crate::support::process::{self, Process};
 use crate::support::tls::{Pair, s_client};
 use crate::support::{TestServer, eventually};
+use crate::web_study::texts;
 
 /// A server with a port for TLS, on which nobody is let in who is not a peer.
 async fn pacs(pair: &Pair, change: impl FnOnce(&mut Config)) -> TestServer {
@@ -131,9 +132,14 @@ async fn who_is_let_in_is_what_the_peer_has_to_use() {
             assert!(is_in || said.contains("Calling AE Title Not Recognized"), "{title}, {way}: {said}");
         }
     }
-    // The page says why peers are kept out that came in another way than they have to.
-    let exposed = "unknown_caller WHERE calling_ae_title <> 'STRANGER' AND refusal LIKE 'This peer has to %'";
-    assert_eq!(pacs.count(exposed).await, 3);
+    // Peers that came in another way than they have to are shown with that, and not as strangers.
+    let exposed = "unknown_caller WHERE refusal LIKE 'This peer has to %'";
+    assert_eq!(pacs.count(&format!("{exposed} AND calling_ae_title <> 'STRANGER'")).await, 3);
+    assert_eq!(pacs.count("unknown_caller").await, 4);
+    let page = pacs.page("/admin/peers").await;
+    let notes = texts(&page, ".refused-callers .row-note").join(" ");
+    assert_eq!(notes.matches("Change this at the device, or change what the peer has to use.").count(), 3);
+    assert_eq!(texts(&page, ".refused-callers a"), ["Change peer"; 3]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

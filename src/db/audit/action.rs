@@ -45,13 +45,15 @@ pub enum Action {
     OpenShare,
     /// Changed a peer.
     ChangePeer,
+    /// Ended an association of another AE.
+    AbortAssociation,
     /// Changed a setting.
     ChangeSetting,
 }
 
 impl Action {
     /// Every action, in the order of the page.
-    pub const ALL: [Action; 22] = [
+    pub const ALL: [Action; 23] = [
         Action::SignIn,
         Action::SignOut,
         Action::Query,
@@ -73,6 +75,7 @@ impl Action {
         Action::Share,
         Action::OpenShare,
         Action::ChangePeer,
+        Action::AbortAssociation,
         Action::ChangeSetting,
     ];
 
@@ -100,6 +103,7 @@ impl Action {
             Action::Share => "share",
             Action::OpenShare => "open-share",
             Action::ChangePeer => "change-peer",
+            Action::AbortAssociation => "abort-association",
             Action::ChangeSetting => "change-setting",
         }
     }
@@ -128,6 +132,7 @@ impl Action {
             Action::Share => "Share link",
             Action::OpenShare => "Share link opened",
             Action::ChangePeer => "Peer changed",
+            Action::AbortAssociation => "Association aborted",
             Action::ChangeSetting => "Setting changed",
         }
     }

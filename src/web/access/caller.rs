@@ -178,19 +178,20 @@ impl Inner {
         }
     }
 
-    /// Whether the session, the token or the visit goes on, and they see what they saw. Asking is no use of it.
-    pub async fn is_still_in(&self, app: &App) -> bool {
+    /// Whether the session, the token or the visit goes on, and they see what they saw and have this right. Asking is no
+    /// use of it.
+    pub async fn is_still_in(&self, app: &App, needs: Right) -> bool {
         let people = &app.people;
         let found = match &self.who {
             Who::Visitor(_) => people.visit(&self.seed, false).await.map(|visit| visit.is_some()),
             Who::Person { .. } => {
                 let session = people.session(&self.seed, false).await;
-                session.map(|session| session.is_some_and(|session| self.is_as_before(&session.user)))
+                session.map(|session| session.is_some_and(|session| self.is_as_before(&session.user, needs)))
             }
             Who::Program { user, token, .. } => {
                 let token_key = token.as_ref().map(|(token_key, _)| *token_key);
                 let user = people.behind_program(user.user_key, token_key).await;
-                user.map(|user| user.is_some_and(|user| self.is_as_before(&user)))
+                user.map(|user| user.is_some_and(|user| self.is_as_before(&user, needs)))
             }
             Who::Nobody => Ok(true),
         };
@@ -200,8 +201,8 @@ impl Inner {
         })
     }
 
-    fn is_as_before(&self, user: &User) -> bool {
-        user.rights.has(Right::View) && people::visibility(user) == self.visibility
+    fn is_as_before(&self, user: &User, needs: Right) -> bool {
+        user.rights.has(needs) && people::visibility(user) == self.visibility
     }
 
     /// For the hidden field `token` of every form.

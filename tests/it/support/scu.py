@@ -2,6 +2,8 @@
 
     scu.py store PORT FILE...            one association, each data set byte for byte as it stands in its file;
                                          a JSON list of {status, comment}
+    scu.py wait PORT AE_TITLE            one association that echoes and then waits; how it ended and after how many
+                                         seconds, a JSON object of {echoed, end, seconds}
 """
 
 import io
@@ -79,5 +81,18 @@ def store(port, files):
     print(json.dumps(answers))
 
 
+def wait(port, arguments):
+    ae = AE(ae_title=arguments[0])
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 60
+    ae.add_requested_context("1.2.840.10008.1.1")
+    association = ae.associate("127.0.0.1", port, ae_title="FILMROOM")
+    echoed = association.is_established and association.send_c_echo().Status == 0
+    began = time.monotonic()
+    while association.is_established and time.monotonic() - began < 60:
+        time.sleep(0.01)
+    end = "aborted" if association.is_aborted else "released" if association.is_released else "open"
+    print(json.dumps({"echoed": echoed, "end": end, "seconds": time.monotonic() - began}))
+
+
 if __name__ == "__main__":
-    {"store": store}[sys.argv[1]](int(sys.argv[2]), sys.argv[3:])
+    {"store": store, "wait": wait}[sys.argv[1]](int(sys.argv[2]), sys.argv[3:])
