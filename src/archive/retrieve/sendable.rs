@@ -68,8 +68,8 @@ impl Archive {
         let target = targets(stored).iter().copied().find(|target| is_taken(target.uid()));
         let Some(target) = target else {
             return Err(match targets(stored) {
-                [] => format!("It is stored in {stored}, which is not taken and cannot be converted"),
-                _ => format!("Neither {stored} nor what it can be converted to is taken"),
+                [] => format!("{stored} is not taken, and has no native form"),
+                _ => format!("{stored} is not taken, nor is anything native"),
             });
         };
         let header = self.header(holding).await.map_err(|err| err.to_string())?;

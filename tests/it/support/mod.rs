@@ -7,6 +7,7 @@ pub mod instance;
 pub mod peer;
 pub mod person;
 pub mod process;
+pub mod qr;
 pub mod tls;
 
 use std::path::{Path, PathBuf};
