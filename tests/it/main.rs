@@ -17,6 +17,7 @@ mod dimse_hostile;
 mod dimse_scu;
 mod dimse_store;
 mod durability;
+mod jobs;
 mod memory;
 mod private_server;
 mod pydicom_files;
