@@ -457,4 +457,53 @@ CREATE TABLE audit (
   KEY audit_by_study (study_instance_uid, audit_key)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'Who did what, and who saw what';
 
-INSERT INTO schema_version (version, upgraded_at) VALUES (17, UTC_TIMESTAMP(6));
+-- Work that outlives a request: studies that are sent to a peer or retrieved from one. A job is claimed with a lease; one
+-- whose lease is over is taken up again, so that none is lost with the program.
+CREATE TABLE job (
+  job_key            BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
+  kind               VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'send or retrieve',
+  ae_title           VARCHAR(16)     NOT NULL COMMENT 'peer.ae_title: to whom, or from whom',
+  method             VARCHAR(8) CHARACTER SET ascii COLLATE ascii_bin NOT NULL DEFAULT '' COMMENT 'how it is retrieved: get or move',
+  asked_by           VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'user.name',
+  state              VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'waiting, running, done, failed or cancelled',
+  is_cancelled       BOOLEAN         NOT NULL DEFAULT FALSE COMMENT 'somebody wants it to end',
+  attempts           INT UNSIGNED    NOT NULL DEFAULT 0 COMMENT 'in a row that brought nothing',
+  next_attempt_at    DATETIME(6)     NOT NULL COMMENT 'UTC',
+  gives_up_at        DATETIME(6)     NOT NULL COMMENT 'UTC; what fails after this is not tried again by itself',
+  last_error         VARCHAR(1000)   NOT NULL DEFAULT '' COMMENT 'in words',
+  lease              BINARY(16)      NULL COMMENT 'of whoever works on it',
+  leased_until       DATETIME(6)     NULL COMMENT 'UTC; one that is running and past this is taken up again',
+  studies            INT UNSIGNED    NOT NULL DEFAULT 0 COMMENT 'that its items are of',
+  study_instance_uid VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL DEFAULT '' COMMENT 'the first of them',
+  expected           INT UNSIGNED    NOT NULL DEFAULT 0 COMMENT 'instances, as far as is known',
+  completed          INT UNSIGNED    NOT NULL DEFAULT 0 COMMENT 'instances',
+  failed             INT UNSIGNED    NOT NULL DEFAULT 0 COMMENT 'instances, or items of which no number is known',
+  created_at         DATETIME(6)     NOT NULL COMMENT 'UTC',
+  started_at         DATETIME(6)     NULL COMMENT 'UTC, first time',
+  ended_at           DATETIME(6)     NULL COMMENT 'UTC',
+  PRIMARY KEY (job_key),
+  KEY job_by_turn (state, next_attempt_at),
+  KEY job_by_lease (state, leased_until),
+  KEY job_by_asker (asked_by, job_key),
+  KEY job_by_end (ended_at)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'Work that outlives a request';
+
+-- What a job is about: an instance to be sent, a study or a series to be retrieved.
+CREATE TABLE job_item (
+  job_key             BIGINT UNSIGNED NOT NULL,
+  item_number         INT UNSIGNED    NOT NULL COMMENT 'from 1',
+  study_instance_uid  VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT '(0020,000D)',
+  series_instance_uid VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL DEFAULT '' COMMENT '(0020,000E); empty: all of them',
+  sop_instance_uid    VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL DEFAULT '' COMMENT '(0008,0018); empty: all of them',
+  state               VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL DEFAULT 'waiting' COMMENT 'waiting, done or failed',
+  attempts            INT UNSIGNED    NOT NULL DEFAULT 0 COMMENT 'that ended over it',
+  expected            INT UNSIGNED    NOT NULL DEFAULT 0 COMMENT 'instances, as far as is known',
+  completed           INT UNSIGNED    NOT NULL DEFAULT 0 COMMENT 'instances',
+  failed              INT UNSIGNED    NOT NULL DEFAULT 0 COMMENT 'instances; 1 where no number is known',
+  error               VARCHAR(500)    NOT NULL DEFAULT '' COMMENT 'in words',
+  PRIMARY KEY (job_key, item_number),
+  KEY job_item_by_turn (job_key, state, attempts, item_number),
+  CONSTRAINT job_item_of_job FOREIGN KEY (job_key) REFERENCES job (job_key)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'What a job is about';
+
+INSERT INTO schema_version (version, upgraded_at) VALUES (19, UTC_TIMESTAMP(6));

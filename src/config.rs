@@ -11,6 +11,8 @@ use crate::db::DatabaseUrl;
 use crate::dicom::ae_title::AeTitle;
 use crate::dimse::Timeouts;
 use crate::dimse::access::UnknownPeers;
+use crate::dimse::scu;
+use crate::jobs;
 use crate::tls::{Identity, IdentityError};
 
 /// How to run the server. Defaults stand in [`Settings`].
@@ -38,6 +40,10 @@ pub struct Config {
     pub max_associations: usize,
     /// How long DICOM peers may take.
     pub timeouts: Timeouts,
+    /// When jobs are tried.
+    pub jobs: jobs::Schedule,
+    /// How long we wait for those we ask.
+    pub patience: scu::Timeouts,
     /// The executable whose children decode frames: this one.
     pub decode_worker: PathBuf,
 }
@@ -169,6 +175,8 @@ impl Settings {
                     message: Duration::from_secs(message),
                     idle: Duration::from_secs(idle),
                 },
+                jobs: jobs::Schedule::default(),
+                patience: scu::Timeouts::default(),
                 decode_worker,
             }),
             _ => Err(Mistakes(mistakes)),

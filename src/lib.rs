@@ -3,10 +3,11 @@
 //! # The map
 //!
 //! ```text
-//! main -> cli -> server -> { web, dimse } -> archive -> { codec, db, storage } -> dicom
+//! main -> cli -> server -> { web, dimse, jobs } -> archive -> { codec, db, storage } -> dicom
 //!                   web -> { codec, render } -> dicom
 //!                   web -> people -> db
-//!                   web, dimse -> db        (what needs no archive)
+//!                   web, dimse, jobs -> db  (what needs no archive)
+//!                   web, jobs, cli -> dimse::scu
 //! ```
 //!
 //! - [`dicom`]: the standard's vocabulary, pure: the walk over a data set, character sets, attributes, queries.
@@ -16,6 +17,7 @@
 //! - [`codec`]: encoded frames to samples, C and C++ codecs in child processes. [`render`]: samples to pictures.
 //! - [`people`]: signing in, passwords and second factors, and the audit trail people leave. Whose studies somebody sees
 //!   is one condition, [`db::visibility`]; what a role may, [`db::role`].
+//! - [`jobs`]: sending and retrieving, as rows of a table that a few threads work off.
 //! - [`web`]: pages and pictures; `web::routes` is its table of contents, with what each address asks of the caller.
 //! - [`server`]: builds all of it and stops it in the right order. [`private_server`]: the database server we run
 //!   where there is none. [`tls`]: certificates, ours and those of others. [`config`], [`cli`]: settings and commands.
@@ -65,6 +67,7 @@ pub mod db;
 pub mod demo;
 pub mod dicom;
 pub mod dimse;
+pub mod jobs;
 pub mod people;
 pub mod private_server;
 pub mod render;

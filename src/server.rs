@@ -10,7 +10,7 @@ use actix_web::web::Data;
 use actix_web::{App, HttpServer};
 use anyhow::Context;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_rustls::TlsAcceptor;
 
 use crate::archive::Archive;
@@ -18,7 +18,8 @@ use crate::codec::Decoder;
 use crate::config::{self, Config};
 use crate::db::{self, Pool, ServeLock};
 use crate::dimse::listener::{self, Listeners};
-use crate::dimse::scu::{self, Requestor};
+use crate::dimse::scu::Requestor;
+use crate::jobs::{self, Jobs};
 use crate::people::People;
 use crate::private_server::{self, PrivateServer};
 use crate::storage::Storage;
@@ -53,6 +54,7 @@ pub struct Server {
     http: std::net::TcpListener,
     addresses: Addresses,
     tls: Option<Identity>,
+    jobs: jobs::Schedule,
     app: Data<web::App>,
     stop: watch::Sender<bool>,
 }
@@ -146,6 +148,11 @@ impl Server {
         let people = Arc::new(People::new(pool.clone()).context("cannot make random bytes")?);
         people.prepare().await?;
         let (stop, stopping) = watch::channel(false);
+        let requestor = Requestor {
+            ae_title: config.ae_title.clone(),
+            identity: config.tls.clone(),
+            timeouts: config.patience,
+        };
         let app = Data::new(web::App {
             archive: archive.clone(),
             pool: pool.clone(),
@@ -167,13 +174,11 @@ impl Server {
             people: people.clone(),
             identity: config.tls.clone(),
             transport,
+            requestor: requestor.clone(),
+            job_patience: config.jobs.patience,
+            new_job: Arc::new(Notify::new()),
             stopping,
         });
-        let requestor = Requestor {
-            ae_title: config.ae_title.clone(),
-            identity: config.tls.clone(),
-            timeouts: scu::Timeouts::default(),
-        };
         let dicom_settings = listener::Settings {
             ae_title: config.ae_title,
             requestor,
@@ -194,6 +199,7 @@ impl Server {
             http: ports.http,
             addresses: ports.addresses,
             tls: config.tls,
+            jobs: config.jobs,
             app,
             stop,
         })
@@ -246,7 +252,18 @@ impl Server {
     /// Serves until `until` completes; then refuses new associations, finishes what is in flight and closes the
     /// database last.
     pub async fn run(self, until: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
-        let Server { private, lock, pool, archive, dicom, dicom_settings, http, tls, app, stop, .. } = self;
+        let Server {
+            private, lock, pool, archive, dicom, dicom_settings, http, tls, jobs, app, stop, ..
+        } = self;
+        let jobs = Jobs::start(
+            jobs,
+            app.requestor.clone(),
+            archive.clone(),
+            pool.clone(),
+            app.new_job.clone(),
+            stop.subscribe(),
+        )
+        .context("cannot start the threads that work on jobs")?;
         let connections = Connections::default();
         let http =
             pages(http, tls.as_ref(), app, connections.clone()).context("cannot serve the HTTP port")?;
@@ -277,6 +294,7 @@ impl Server {
         if let Err(err) = dimse.await {
             tracing::error!(%err, "the DICOM port ended in a panic");
         }
+        jobs.ended().await;
         if let Some(certificate) = certificate {
             certificate.abort();
         }

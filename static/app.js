@@ -25,6 +25,8 @@ async function show(address, { arrived = new Set(), remember = false, again = fa
     const known = new Set(rows().map((row) => row.dataset.study));
     const focused = document.activeElement?.closest?.("[data-study]")?.dataset.study;
     const named = old.contains(document.activeElement) && document.activeElement.id;
+    const ticked = new Set([...old.querySelectorAll("input[name=study]:checked")].map((box) => box.value));
+    for (const box of fresh.querySelectorAll("input[name=study]")) box.checked = ticked.has(box.value);
     old.replaceWith(document.adoptNode(fresh));
     if (remember) history.replaceState(null, "", address);
     welcome(rows().filter((row) => arrived.has(row.dataset.study) && !known.has(row.dataset.study)));
@@ -162,6 +164,24 @@ function keys(event) {
   }
 }
 
+// A page of jobs looks again while something is under way.
+
+async function lookAgain() {
+  const shown = document.querySelector("[data-again]");
+  if (!shown) return;
+  if (!document.hidden) {
+    const response = await fetch(location.pathname, { headers: { Accept: "text/html", "X-Refresh": "1" } });
+    if (response.redirected) return location.reload();
+    const page = new DOMParser().parseFromString(await response.text(), "text/html");
+    // Once everything is over the mark is gone, and so is the reason to look again.
+    const fresh = page.querySelector("main");
+    const focused = document.activeElement?.closest?.("form")?.getAttribute("action");
+    if (response.ok && fresh) document.querySelector("main").replaceWith(document.adoptNode(fresh));
+    if (focused) document.querySelector(`form[action="${focused}"] button`)?.focus();
+  }
+  setTimeout(lookAgain, 2000);
+}
+
 // A UID is copied whole, though its middle is cut out on the page.
 
 function copyWhole(event) {
@@ -175,5 +195,6 @@ const form = document.querySelector("[data-search]");
 if (form) search(form);
 const events = list()?.dataset.events;
 if (events) listen(events);
+setTimeout(lookAgain, 2000);
 document.addEventListener("keydown", keys);
 document.addEventListener("copy", copyWhole);

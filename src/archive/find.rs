@@ -139,6 +139,13 @@ impl Archive {
             .await
     }
 
+    /// Those of the studies with these UIDs that are here and visible, in no order.
+    pub async fn studies(&self, uids: Vec<String>, visibility: &Visibility) -> Result<Vec<Study>, Error> {
+        let visibility = visibility.clone();
+        self.with_connection(async move |mut conn| Ok(study::by_uids(&mut conn, &uids, &visibility).await?))
+            .await
+    }
+
     /// The study with this UID and all that its page shows, if it is visible.
     pub async fn study_details(
         &self,

@@ -4,6 +4,7 @@
 pub mod activity;
 pub mod commit;
 pub mod find;
+pub mod outgoing;
 pub mod quarantine;
 pub mod receive;
 pub mod retrieve;

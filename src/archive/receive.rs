@@ -14,7 +14,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
-use dicom_object::meta::FileMetaTableBuilder;
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
@@ -22,8 +21,8 @@ use super::commit::{Durable, Failure, NewInstance, Outcome};
 use super::{Archive, Error};
 use crate::db::audit::{self, Action, Actor, ActorKind, Entry};
 use crate::dicom::attributes::{self, Attributes, Note};
+use crate::dicom::file_meta;
 use crate::dicom::frame_index::FrameIndex;
-use crate::dicom::implementation::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
 use crate::dicom::prescan::{self, Limits};
 use crate::dicom::uid::{Encoding, SopClassUid, SopInstanceUid, TransferSyntaxUid};
 use crate::storage::{Incoming, Placed, StoredPath};
@@ -308,19 +307,12 @@ fn open(storage: &crate::storage::Storage, provenance: &Provenance) -> Result<Wr
     if storage.free_bytes()? < RESERVE_BYTES {
         return Err(Error::DiskFull);
     }
-    let mut head = vec![0u8; 128];
-    head.extend_from_slice(b"DICM");
-    FileMetaTableBuilder::new()
-        .media_storage_sop_class_uid(provenance.affected_sop_class.as_str())
-        .media_storage_sop_instance_uid(provenance.affected_sop_instance.as_str())
-        .transfer_syntax(provenance.transfer_syntax.as_str())
-        .implementation_class_uid(IMPLEMENTATION_CLASS_UID)
-        .implementation_version_name(IMPLEMENTATION_VERSION_NAME)
-        .source_application_entity_title(provenance.source_ae_title.as_str())
-        .build()
-        .map_err(io::Error::other)?
-        .write(&mut head)
-        .map_err(io::Error::other)?;
+    let head = file_meta::head(
+        &provenance.affected_sop_class,
+        &provenance.affected_sop_instance,
+        &provenance.transfer_syntax,
+        &provenance.source_ae_title,
+    )?;
     let mut incoming = storage.begin()?;
     incoming.append(&head).map_err(file_error)?;
     let data_set_offset = u32::try_from(head.len()).map_err(io::Error::other)?;

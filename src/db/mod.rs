@@ -17,6 +17,7 @@ pub mod frame;
 pub mod group;
 pub mod ingest;
 pub mod instance;
+pub mod job;
 mod lock;
 pub mod matching;
 pub mod patient;

@@ -132,6 +132,20 @@ pub async fn by_uid(
     conn.exec_first(sql, bound([uid.as_str().into()], visible.params)).await
 }
 
+/// Those of these studies that we hold and that are visible, in no order.
+pub async fn by_uids(conn: &mut Conn, uids: &[String], visibility: &Visibility) -> Result<Vec<Study>> {
+    if uids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let visible = visibility.of_one();
+    let sql = format!(
+        concat!("SELECT ", columns!(), " FROM study WHERE study.study_instance_uid IN ({}) AND {}"),
+        vec!["?"; uids.len()].join(", "),
+        visible.sql
+    );
+    conn.exec(sql, bound(uids.iter().map(Value::from), visible.params)).await
+}
+
 /// The visible studies filed under this patient and those that came under it too, latest first, at most `limit`.
 pub async fn of_patient(
     conn: &mut Conn,

@@ -1,14 +1,41 @@
-//! The head of a file (PS3.10 section 7.1): where its data set begins and in which transfer syntax it is written.
+//! The head of a file (PS3.10 section 7.1): where its data set begins and in which transfer syntax it is written; and
+//! the one we write.
 
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::uids;
 
-use super::uid::TransferSyntaxUid;
+use dicom_object::meta::FileMetaTableBuilder;
+
+use super::implementation::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
+use super::uid::{SopClassUid, SopInstanceUid, TransferSyntaxUid};
 
 /// How much of a file is looked at for its meta information. Real ones have a few hundred bytes.
 const LONGEST_META: u64 = 64 * 1024;
+
+/// Preamble, prefix and group 0002 of a file that holds this instance, received from this AE.
+pub fn head(
+    sop_class: &SopClassUid,
+    sop_instance: &SopInstanceUid,
+    transfer_syntax: &TransferSyntaxUid,
+    source_ae_title: &str,
+) -> io::Result<Vec<u8>> {
+    let mut head = vec![0u8; 128];
+    head.extend_from_slice(b"DICM");
+    FileMetaTableBuilder::new()
+        .media_storage_sop_class_uid(sop_class.as_str())
+        .media_storage_sop_instance_uid(sop_instance.as_str())
+        .transfer_syntax(transfer_syntax.as_str())
+        .implementation_class_uid(IMPLEMENTATION_CLASS_UID)
+        .implementation_version_name(IMPLEMENTATION_VERSION_NAME)
+        .source_application_entity_title(source_ae_title)
+        .build()
+        .map_err(io::Error::other)?
+        .write(&mut head)
+        .map_err(io::Error::other)?;
+    Ok(head)
+}
 
 /// Where the data set begins in this file, counted from the file's start, and its transfer syntax.
 ///

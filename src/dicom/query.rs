@@ -5,6 +5,7 @@
 
 mod attribute;
 pub mod identifier;
+pub mod remote;
 
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
 

@@ -18,7 +18,7 @@ use super::association::Association;
 use super::command::CommandSet;
 use super::negotiation::PresentationContext;
 use super::scp::{Caller, Provider};
-use super::scu::{self, Called, MAXIMUM_PRESENTATION_CONTEXTS, MoveOriginator, Proposal, StoreRequest};
+use super::scu::{self, Called, MAXIMUM_PRESENTATION_CONTEXTS, MoveOriginator, Proposal, Role, StoreRequest};
 use super::status::Status;
 use super::sub_operations::{Ended, Retrieval, asked, encoding, failure, record, refusal};
 use crate::archive::activity::Presence;
@@ -335,6 +335,7 @@ fn proposals((sop_class, transfer_syntax): &Kind) -> Vec<Proposal> {
     let proposal = |syntax: &str| Proposal {
         abstract_syntax: sop_class.clone(),
         transfer_syntaxes: vec![syntax.to_owned()],
+        role: Role::Scu,
     };
     let mut proposals = vec![proposal(transfer_syntax)];
     let convertible = transfer_syntax.parse().map(|stored: TransferSyntaxUid| targets(&stored));

@@ -13,6 +13,7 @@ use crate::archive::activity::Presence;
 use crate::archive::commit::Outcome;
 use crate::archive::receive::{Provenance, Refusal, Stored};
 use crate::archive::{self, Archive};
+use crate::dicom::uid::SopInstanceUid;
 
 /// Receives one instance and answers. Every failure that is not the association's is a status.
 pub async fn serve(
@@ -40,26 +41,38 @@ pub async fn serve(
             break;
         }
     }
-    let (status, comment) = match presence.guarded(reception.finish()).await {
+    let result = presence.guarded(reception.finish()).await;
+    if let Ok(stored) = &result {
+        presence.stored(&stored.study_instance_uid);
+    }
+    let (status, comment) = outcome(&result, context, &sop_instance_uid);
+    association.send_command(context.id, &response(command, status, &comment)).await
+}
+
+/// What the sender is told.
+pub(super) fn outcome(
+    result: &Result<Stored, Refusal>,
+    context: &PresentationContext,
+    sop_instance_uid: &SopInstanceUid,
+) -> (Status, String) {
+    match result {
         Ok(stored) => {
-            presence.stored(&stored.study_instance_uid);
-            let (status, comment) = done(&stored, context);
+            let (status, comment) = done(stored, context);
             if status != Status::SUCCESS {
                 tracing::warn!(%sop_instance_uid, %status, comment, "stored an instance with a warning");
             }
             (status, comment)
         }
         Err(refusal) => {
-            let (status, comment) = failed(&refusal);
-            tracing::warn!(%sop_instance_uid, %status, err = &refusal as &dyn std::error::Error, "refused an instance");
+            let (status, comment) = failed(refusal);
+            tracing::warn!(%sop_instance_uid, %status, err = refusal as &dyn std::error::Error, "refused an instance");
             (status, comment)
         }
-    };
-    association.send_command(context.id, &response(command, status, &comment)).await
+    }
 }
 
 /// What the command says of the instance, or the status that says why it cannot be one.
-fn provenance(
+pub(super) fn provenance(
     caller: &Caller,
     context: &PresentationContext,
     command: &CommandSet,
@@ -134,7 +147,8 @@ fn failed(refusal: &Refusal) -> (Status, String) {
     }
 }
 
-fn response(request: &CommandSet, status: Status, comment: &str) -> CommandSet {
+/// The response to a C-STORE request.
+pub(super) fn response(request: &CommandSet, status: Status, comment: &str) -> CommandSet {
     let mut response = CommandSet::response_to(request, status);
     if let Some(uid) = request.uid(tags::AFFECTED_SOP_INSTANCE_UID).filter(|uid| uid.len() <= 64) {
         response.set_uid(tags::AFFECTED_SOP_INSTANCE_UID, &uid);

@@ -6,8 +6,13 @@ mod association;
 mod called;
 mod connection;
 mod error;
+mod find;
+mod proposal;
+mod receiver;
+mod response;
+mod retrieve;
+pub mod send;
 
-use std::fmt::Display;
 use std::time::Duration;
 
 use dicom_dictionary_std::{tags, uids};
@@ -16,6 +21,11 @@ use tokio::io::AsyncRead;
 pub use self::association::Association;
 pub use self::called::{Called, Requestor, Unreachable};
 pub use self::error::Error;
+pub use self::find::{FindLimits, Found};
+pub use self::proposal::{Proposal, Role};
+pub use self::receiver::Receiver;
+pub use self::response::Response;
+pub use self::retrieve::{Progress, Retrieved};
 use crate::dicom::ae_title::AeTitle;
 use crate::dicom::uid::{SopClassUid, SopInstanceUid, TransferSyntaxUid};
 use crate::dimse::command::{self, CommandSet};
@@ -39,15 +49,6 @@ pub struct Parameters {
     pub timeouts: Timeouts,
 }
 
-/// One presentation context: a SOP class in any of these transfer syntaxes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Proposal {
-    /// The SOP class, by its UID.
-    pub abstract_syntax: String,
-    /// The peer chooses one of these.
-    pub transfer_syntaxes: Vec<String>,
-}
-
 /// How long each step may take as a whole.
 #[derive(Debug, Clone, Copy)]
 pub struct Timeouts {
@@ -59,6 +60,8 @@ pub struct Timeouts {
     pub send: Duration,
     /// From the end of a message to the end of the response.
     pub response: Duration,
+    /// For a retrieve to say how far it is, which a peer need not do, PS3.7 section 9.3.4.
+    pub operation: Duration,
 }
 
 impl Default for Timeouts {
@@ -68,35 +71,8 @@ impl Default for Timeouts {
             association: Duration::from_secs(30),
             send: Duration::from_secs(30),
             response: Duration::from_secs(60),
+            operation: Duration::from_secs(600),
         }
-    }
-}
-
-impl Proposal {
-    /// What C-ECHO needs.
-    pub fn verification() -> Proposal {
-        Proposal {
-            abstract_syntax: uids::VERIFICATION.to_owned(),
-            transfer_syntaxes: vec![uids::IMPLICIT_VR_LITTLE_ENDIAN.to_owned()],
-        }
-    }
-
-    /// What it needs to send instances as they are: a context for each pair of SOP class and transfer syntax, so
-    /// that the peer cannot choose another syntax than the one an instance has.
-    pub fn for_instances<'a>(
-        instances: impl IntoIterator<Item = (&'a SopClassUid, &'a TransferSyntaxUid)>,
-    ) -> Vec<Proposal> {
-        let mut proposals = Vec::new();
-        for (sop_class, transfer_syntax) in instances {
-            let proposal = Proposal {
-                abstract_syntax: sop_class.as_str().to_owned(),
-                transfer_syntaxes: vec![transfer_syntax.as_str().to_owned()],
-            };
-            if !proposals.contains(&proposal) {
-                proposals.push(proposal);
-            }
-        }
-        proposals
     }
 }
 
@@ -120,32 +96,6 @@ pub struct MoveOriginator {
     pub ae_title: AeTitle,
     /// Move Originator Message ID.
     pub message_id: u16,
-}
-
-/// What the peer answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Response {
-    /// Status (0000,0900).
-    pub status: u16,
-    /// Error Comment (0000,0902), in the peer's words.
-    pub error_comment: Option<String>,
-}
-
-impl Response {
-    /// Success, or done with a warning, PS3.7 Annex C: 0000H, 0001H, 0107H, 0116H and Bxxx.
-    pub fn is_done(&self) -> bool {
-        matches!(self.status, 0x0000 | 0x0001 | 0x0107 | 0x0116 | 0xB000..=0xBFFF)
-    }
-}
-
-impl Display for Response {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "status {:04X}H", self.status)?;
-        match &self.error_comment {
-            Some(comment) => write!(f, " ({comment})"),
-            None => Ok(()),
-        }
-    }
 }
 
 impl Association {
@@ -180,20 +130,6 @@ impl Association {
         self.send_data_set(context, data_set).await?;
         self.response(command::C_STORE_RSP, message_id).await
     }
-
-    async fn response(&mut self, command_field: u16, message_id: u16) -> Result<Response, Error> {
-        let response = self.receive_command().await?;
-        let (answers, to) =
-            (response.u16(tags::COMMAND_FIELD), response.u16(tags::MESSAGE_ID_BEING_RESPONDED_TO));
-        if answers != Some(command_field) || to != Some(message_id) {
-            let message = "a response to something that was not asked";
-            return Err(self.fail(Error::Unexpected(message.to_owned())).await);
-        }
-        let Some(status) = response.u16(tags::STATUS) else {
-            return Err(self.fail(Error::Unexpected("a response without a status".to_owned())).await);
-        };
-        Ok(Response { status, error_comment: response.text(tags::ERROR_COMMENT) })
-    }
 }
 
 fn store_command(request: &StoreRequest<'_>, message_id: u16) -> CommandSet {
@@ -220,27 +156,6 @@ mod tests {
     }
 
     #[test]
-    fn each_pair_of_sop_class_and_transfer_syntax_is_proposed_once() {
-        let (ct, mr): (SopClassUid, SopClassUid) = (uid(uids::CT_IMAGE_STORAGE), uid(uids::MR_IMAGE_STORAGE));
-        let (explicit, jpeg): (TransferSyntaxUid, TransferSyntaxUid) =
-            (uid(uids::EXPLICIT_VR_LITTLE_ENDIAN), uid(uids::JPEG_BASELINE8_BIT));
-
-        let proposals =
-            Proposal::for_instances([(&ct, &explicit), (&mr, &explicit), (&ct, &explicit), (&ct, &jpeg)]);
-
-        let seen: Vec<_> =
-            proposals.iter().map(|p| (p.abstract_syntax.as_str(), p.transfer_syntaxes.join(" "))).collect();
-        assert_eq!(
-            seen,
-            [
-                (uids::CT_IMAGE_STORAGE, uids::EXPLICIT_VR_LITTLE_ENDIAN.to_owned()),
-                (uids::MR_IMAGE_STORAGE, uids::EXPLICIT_VR_LITTLE_ENDIAN.to_owned()),
-                (uids::CT_IMAGE_STORAGE, uids::JPEG_BASELINE8_BIT.to_owned()),
-            ]
-        );
-    }
-
-    #[test]
     fn a_sub_operation_names_who_asked_for_the_move() {
         let request = StoreRequest {
             sop_class_uid: &uid(uids::CT_IMAGE_STORAGE),
@@ -256,12 +171,5 @@ mod tests {
         assert_eq!(command.u16(tags::MOVE_ORIGINATOR_MESSAGE_ID), Some(9));
         assert_eq!(command.u16(tags::MESSAGE_ID), Some(3));
         assert!(command.has_data_set());
-    }
-
-    #[test]
-    fn a_warning_is_done_and_a_failure_is_not() {
-        let done = |status| Response { status, error_comment: None }.is_done();
-        assert!([0x0000, 0x0107, 0xB000, 0xB007].into_iter().all(done));
-        assert!(![0xA700, 0xA900, 0xC000, 0x0110, 0x0122, 0xFE00].into_iter().any(done));
     }
 }

@@ -39,6 +39,9 @@ const FOR_PEOPLE: &str =
 const NOT_HTTPS: &str = "filmroom is behind a proxy here and answers what that proxy received by HTTPS alone. Open it under the proxy's https address; the proxy has to send X-Forwarded-Proto: https.";
 const WRONG_HOST: &str = "This address is not a name of the machine filmroom runs on. Open it as http://localhost or http://127.0.0.1.";
 const OTHER_SITE: &str = "This request came from another site and was not carried out.";
+/// The query of a page that looks again by itself where there are no scripts.
+pub const AGAIN: &str = "again";
+
 /// What an address asks of whoever asks for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
@@ -192,7 +195,8 @@ async fn by_cookie(app: &App, request: &HttpRequest, client: &Client) -> Result<
 /// pictures. Such requests do not keep a session from ending.
 fn is_somebody(request: &HttpRequest) -> bool {
     let path = request.path();
-    !request.headers().contains_key("x-refresh") && path != "/events" && !path.ends_with("/thumbnail.png")
+    let looks_again = request.headers().contains_key("x-refresh") || request.query_string() == AGAIN;
+    !looks_again && path != "/events" && !path.ends_with("/thumbnail.png")
 }
 
 /// RFC 6750 and RFC 7617.

@@ -13,15 +13,18 @@ pub mod group;
 pub mod health;
 pub mod hsts;
 pub mod instance;
+pub mod job;
 pub mod page;
 pub mod patient;
 pub mod peer;
 pub mod picture;
 pub mod qr;
 pub mod quarantine;
+pub mod remote;
 pub mod role;
 pub mod routes;
 pub mod rules;
+pub mod send;
 pub mod share;
 pub mod sign_in;
 pub mod slow;
@@ -34,6 +37,7 @@ pub mod viewer;
 
 use crate::archive::Archive;
 use crate::db;
+use crate::dimse::scu::Requestor;
 use crate::people;
 use std::sync::Arc;
 
@@ -55,6 +59,12 @@ pub struct App {
     pub identity: Option<crate::tls::Identity>,
     /// How the pages are reached.
     pub transport: transport::Transport,
+    /// What other AEs are asked with.
+    pub requestor: Requestor,
+    /// For how long a job is tried.
+    pub job_patience: std::time::Duration,
+    /// Told when a job was made, so that it begins at once.
+    pub new_job: Arc<tokio::sync::Notify>,
     /// Becomes true when the program is to stop: what streams without end, ends.
     pub stopping: tokio::sync::watch::Receiver<bool>,
 }

@@ -44,6 +44,10 @@ pub struct Layout {
     pub views: bool,
     /// May take files away.
     pub downloads: bool,
+    /// May send to other AEs.
+    pub sends: bool,
+    /// May ask other archives.
+    pub queries_remote: bool,
     /// Came by a share link: until when that is good, UTC.
     pub shared_until: Option<String>,
 }
@@ -123,6 +127,8 @@ impl Layout {
             edits: may(Right::Edit),
             views: may(Right::View),
             downloads: may(Right::Download),
+            sends: may(Right::Send),
+            queries_remote: may(Right::QueryRemote),
             shared_until: caller.as_ref().and_then(shared_until),
         }
     }
@@ -130,6 +136,11 @@ impl Layout {
     /// Whether it is somebody who may make share links.
     pub fn shares(&self) -> bool {
         self.person.as_ref().is_some_and(|person| person.shares)
+    }
+
+    /// Whether it is somebody who may have jobs.
+    pub fn has_jobs(&self) -> bool {
+        self.person.is_some() && (self.sends || self.queries_remote || self.administers)
     }
 
     /// The same frame for a page on which a new session begins: its forms are bound to that.

@@ -12,10 +12,11 @@ use actix_web::{HttpResponse, Resource, guard, web};
 use super::access::Needs::{Anybody, Enrolling, Nothing, Person, Right as May};
 use super::access::{self, Needs};
 use super::{
-    account, assets, association, audit, error, events, grant, group, health, hsts, instance, page, patient,
-    peer, picture, quarantine, role, rules, share, sign_in, study, system, user, viewer,
+    account, assets, association, audit, error, events, grant, group, health, hsts, instance, job, page,
+    patient, peer, picture, quarantine, remote, role, rules, send, share, sign_in, study, system, user,
+    viewer,
 };
-use crate::db::role::Right::{Administer, Download, Edit, Share, View};
+use crate::db::role::Right::{Administer, Download, Edit, QueryRemote, Send, Share, View};
 
 /// What a page may load: our own files and nothing else, so that a hostile name in a data set stays text.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
@@ -89,6 +90,15 @@ routes! {
     POST "/account/sessions/{session_key}/end"         Person          => account::session::end;
     POST "/account/tokens"                             Person          => account::token::add;
     POST "/account/tokens/{token_key}/remove"          Person          => account::token::remove;
+
+    GET  "/send"                                       May(Send)       => send::show;
+    POST "/send"                                       May(Send)       => send::send;
+    GET  "/remote"                                     May(QueryRemote) => remote::show;
+    POST "/remote/retrieve"                            May(QueryRemote) => remote::retrieve;
+    GET  "/jobs"                                       Person          => job::list;
+    GET  "/jobs/{job_key}"                             Person          => job::show;
+    POST "/jobs/{job_key}/cancel"                      Person          => job::cancel;
+    POST "/jobs/{job_key}/try-again"                   Person          => job::try_again;
 
     GET  "/studies/{study}/shares"                     May(Share)      => share::list;
     POST "/studies/{study}/shares"                     May(Share)      => share::add;

@@ -86,10 +86,13 @@ struct Heading {
 }
 
 /// A choice of the form: a modality, or a period.
-struct Choice {
-    value: String,
-    label: String,
-    chosen: bool,
+pub struct Choice {
+    /// In the address.
+    pub value: String,
+    /// On the chip.
+    pub label: String,
+    /// It is in use.
+    pub chosen: bool,
 }
 
 /// A wider search that is offered where nothing was found.
@@ -164,7 +167,7 @@ fn list_page(layout: Layout, filters: Filters, found: &Found, receiving: String,
     let turned = |page| filters.turned_to(page, found.page.as_of).address();
     let number = found.page.number;
     ListPage {
-        periods: periods(&filters),
+        periods: Period::choices(&filters),
         modalities: modality_choices(&filters, &found.modalities),
         headings: headings(&filters),
         studies: found.studies.iter().map(StudyRow::of).collect(),
@@ -214,15 +217,6 @@ fn position(found: &Found) -> String {
         1 if found.matches == Matches::Exactly(1) => "1 study".to_owned(),
         _ => format!("{} to {} of {total}", text::thousands(first), text::thousands(last)),
     }
-}
-
-fn periods(filters: &Filters) -> Vec<Choice> {
-    let choice = |period: Period| Choice {
-        value: period.name().to_owned(),
-        label: period.label().to_owned(),
-        chosen: period == filters.period,
-    };
-    Period::ALL.into_iter().map(choice).collect()
 }
 
 /// What the archive holds, and what was chosen though it holds none.

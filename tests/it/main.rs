@@ -19,6 +19,7 @@ mod dimse_retrieve;
 mod dimse_scu;
 mod dimse_store;
 mod durability;
+mod jobs;
 mod memory;
 mod private_server;
 mod pydicom_files;

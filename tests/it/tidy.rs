@@ -214,7 +214,7 @@ const MAY_NAME: [(&str, &[&str]); 18] = [
     ("main", &["cli"]),
     ("lib", &[]),
     ("cli", &["config", "db", "demo", "dicom", "dimse", "people", "private_server", "server", "tls"]),
-    ("config", &["db", "dicom", "dimse", "tls"]),
+    ("config", &["db", "dicom", "dimse", "jobs", "tls"]),
     (
         "server",
         &[
@@ -224,6 +224,7 @@ const MAY_NAME: [(&str, &[&str]); 18] = [
             "db",
             "dicom",
             "dimse",
+            "jobs",
             "people",
             "private_server",
             "storage",

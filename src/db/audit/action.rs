@@ -25,8 +25,14 @@ pub enum Action {
     Download,
     /// Sent us instances of a study.
     Receive,
-    /// Had instances of a study sent to an AE.
+    /// Had instances of a study sent to another AE.
     Send,
+    /// Asked another AE which studies it has.
+    QueryRemote,
+    /// Had a study retrieved from another AE.
+    Retrieve,
+    /// Ended a job, or let it begin again.
+    ChangeJob,
     /// Deleted something.
     Delete,
     /// Made, changed or disabled an account.
@@ -53,7 +59,7 @@ pub enum Action {
 
 impl Action {
     /// Every action, in the order of the page.
-    pub const ALL: [Action; 23] = [
+    pub const ALL: [Action; 26] = [
         Action::SignIn,
         Action::SignOut,
         Action::Query,
@@ -66,6 +72,9 @@ impl Action {
         Action::Download,
         Action::Receive,
         Action::Send,
+        Action::QueryRemote,
+        Action::Retrieve,
+        Action::ChangeJob,
         Action::Delete,
         Action::ChangeUser,
         Action::ChangeAccount,
@@ -94,6 +103,9 @@ impl Action {
             Action::Download => "download",
             Action::Receive => "receive",
             Action::Send => "send",
+            Action::QueryRemote => "query-remote",
+            Action::Retrieve => "retrieve",
+            Action::ChangeJob => "change-job",
             Action::Delete => "delete",
             Action::ChangeUser => "change-user",
             Action::ChangeAccount => "change-account",
@@ -123,6 +135,9 @@ impl Action {
             Action::Download => "Download",
             Action::Receive => "Received",
             Action::Send => "Sent",
+            Action::QueryRemote => "Remote search",
+            Action::Retrieve => "Retrieved",
+            Action::ChangeJob => "Job changed",
             Action::Delete => "Deleted",
             Action::ChangeUser => "User changed",
             Action::ChangeAccount => "Own account changed",

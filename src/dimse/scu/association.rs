@@ -3,28 +3,36 @@
 //! Each PDU leaves in one write, no longer than the peer allows. Whatever goes wrong, the peer gets an A-ABORT; so it
 //! does when an association is dropped that was not released.
 
-use std::collections::VecDeque;
+mod messages;
+
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Display;
 use std::future::Future;
 use std::io;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use dicom_dictionary_std::uids;
 use dicom_ul::association::{Error as WireError, read_pdu_from_wire_async};
 use dicom_ul::pdu::{
-    AbortRQSource, AssociationAC, AssociationRQ, PDataValue, PDataValueType, PresentationContextProposed,
-    PresentationContextResultReason, ReadError, UserVariableItem,
+    AbortRQSource, AssociationAC, AssociationRQ, PDataValue, PresentationContextProposed,
+    PresentationContextResultReason, ReadError, RequestorRoles, UserVariableItem,
 };
 use dicom_ul::{Pdu, write_pdu};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::ToSocketAddrs;
 use tokio::time::timeout;
 
+pub use self::messages::Message;
 use super::connection::connect;
 use super::error::refusal;
-use super::{Error, MAXIMUM_PRESENTATION_CONTEXTS, Parameters, Proposal, Timeouts};
+use super::{Error, MAXIMUM_PRESENTATION_CONTEXTS, Parameters, Proposal, Role, Timeouts};
 use crate::dicom::implementation::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
-use crate::dimse::command::{self, CommandSet};
+use crate::dicom::query::identifier::Options;
+use crate::dicom::service::Service;
+use crate::dicom::uid::Encoding;
+use crate::dimse::command::CommandSet;
+use crate::dimse::negotiation::PresentationContext;
 use crate::dimse::stream::Stream;
 
 /// PS3.7 A.2.1, the only one there is.
@@ -45,6 +53,8 @@ pub struct Association {
     stream: Stream,
     unread: BytesMut,
     unread_values: VecDeque<PDataValue>,
+    /// What has come of a command that is not whole yet.
+    unread_command: Vec<u8>,
     contexts: Vec<Context>,
     fragment_length: usize,
     last_message_id: u16,
@@ -76,6 +86,7 @@ impl Association {
             stream,
             unread: BytesMut::new(),
             unread_values: VecDeque::new(),
+            unread_command: Vec::new(),
             contexts: Vec::new(),
             fragment_length: 0,
             last_message_id: 0,
@@ -100,11 +111,7 @@ impl Association {
             called_ae_title: parameters.called_ae_title.to_string(),
             application_context_name: APPLICATION_CONTEXT.to_owned(),
             presentation_contexts: proposals.iter().map(proposed).collect(),
-            user_variables: vec![
-                UserVariableItem::MaxLength(pdu_length(MAXIMUM_PDU)),
-                UserVariableItem::ImplementationClassUID(IMPLEMENTATION_CLASS_UID.to_owned()),
-                UserVariableItem::ImplementationVersionName(IMPLEMENTATION_VERSION_NAME.to_owned()),
-            ],
+            user_variables: user_information(&proposals),
         };
         self.send(&Pdu::AssociationRQ(request)).await?;
         let accepted = match self.receive().await? {
@@ -183,6 +190,53 @@ impl Association {
         self.context_for(sop_class, Some(transfer_syntax)).is_ok()
     }
 
+    /// The accepted context for the messages of a query or retrieve SOP class, and how their data sets are written.
+    pub(super) fn message_context(&self, sop_class: &str) -> Result<(u8, Encoding), Error> {
+        let id = self.context_for(sop_class, None)?;
+        let syntax = self.accepted(id).map(|(_, syntax)| syntax);
+        let encoding = match syntax {
+            Some(uids::EXPLICIT_VR_LITTLE_ENDIAN) => Encoding::ExplicitVrLittleEndian,
+            _ => Encoding::ImplicitVrLittleEndian, // nothing else was proposed
+        };
+        Ok((id, encoding))
+    }
+
+    /// The context over which the peer sends what is retrieved, as an acceptor of C-STORE sees one.
+    pub(super) fn presented(&self, id: u8) -> Option<PresentationContext> {
+        let (abstract_syntax, transfer_syntax) = self.accepted(id)?;
+        Some(PresentationContext {
+            id,
+            abstract_syntax: abstract_syntax.to_owned(),
+            transfer_syntax: transfer_syntax.to_owned(),
+            service: Service::Store,
+            requestor_is_scu: false,
+            requestor_is_scp: true,
+            options: Options::default(),
+        })
+    }
+
+    /// The transfer syntaxes in which the peer takes instances of this SOP class.
+    pub fn transfer_syntaxes_for<'a>(&'a self, sop_class: &'a str) -> impl Iterator<Item = &'a str> {
+        let contexts =
+            self.contexts.iter().filter(move |context| context.proposal.abstract_syntax == sop_class);
+        contexts.filter_map(|context| context.result.as_deref().ok())
+    }
+
+    fn accepted(&self, id: u8) -> Option<(&str, &str)> {
+        let context = self.contexts.iter().find(|context| context.id == id)?;
+        Some((&context.proposal.abstract_syntax, context.result.as_deref().ok()?))
+    }
+
+    /// How long a response may take.
+    pub(super) fn response_timeout(&self) -> Duration {
+        self.timeouts.response
+    }
+
+    /// How long a retrieve may say nothing.
+    pub(super) fn operation_timeout(&self) -> Duration {
+        self.timeouts.operation
+    }
+
     /// Message IDs are unique among the operations that are under way; these are unique for 65,535 messages.
     pub(super) fn next_message_id(&mut self) -> u16 {
         self.last_message_id = self.last_message_id.checked_add(1).unwrap_or(1);
@@ -240,51 +294,6 @@ impl Association {
         let limit = u64::try_from(self.fragment_length).unwrap_or(u64::MAX);
         source.take(limit).read_to_end(&mut fragment).await?;
         Ok(fragment)
-    }
-
-    /// The next command the peer sends.
-    pub(super) async fn receive_command(&mut self) -> Result<CommandSet, Error> {
-        let deadline = self.timeouts.response;
-        let received = within(deadline, "respond", self.read_command()).await;
-        match received.and_then(|received| received) {
-            Ok(command) => Ok(command),
-            Err(err) => Err(self.fail(err).await),
-        }
-    }
-
-    async fn read_command(&mut self) -> Result<CommandSet, Error> {
-        let mut bytes = Vec::new();
-        loop {
-            let value = self.next_value().await?;
-            if value.value_type != PDataValueType::Command {
-                return Err(Error::Unexpected("a data set where a response was due".to_owned()));
-            }
-            bytes.extend_from_slice(&value.data);
-            if value.is_last {
-                return CommandSet::parse(&bytes)
-                    .map_err(|err| Error::Unexpected(format!("a bad response: {err}")));
-            }
-            if bytes.len() > command::MAXIMUM_LENGTH {
-                return Err(Error::Unexpected("a response that does not end".to_owned()));
-            }
-        }
-    }
-
-    async fn next_value(&mut self) -> Result<PDataValue, Error> {
-        loop {
-            if let Some(value) = self.unread_values.pop_front() {
-                return Ok(value);
-            }
-            match self.receive().await? {
-                Pdu::PData { data } => self.unread_values.extend(data),
-                Pdu::ReleaseRQ => {
-                    self.send(&Pdu::ReleaseRP).await?;
-                    self.open = false;
-                    return Err(Error::Released);
-                }
-                _ => return Err(Error::Unexpected("something else than a response".to_owned())),
-            }
-        }
     }
 
     /// The next PDU; an A-ABORT is an error. The caller sets the deadline.
@@ -370,6 +379,21 @@ impl Drop for Association {
     }
 }
 
+fn user_information(proposals: &[(u8, Proposal)]) -> Vec<UserVariableItem> {
+    let mut items = vec![
+        UserVariableItem::MaxLength(pdu_length(MAXIMUM_PDU)),
+        UserVariableItem::ImplementationClassUID(IMPLEMENTATION_CLASS_UID.to_owned()),
+        UserVariableItem::ImplementationVersionName(IMPLEMENTATION_VERSION_NAME.to_owned()),
+    ];
+    let of_scp = proposals.iter().filter(|(_, proposal)| proposal.role == Role::Scp);
+    let classes: BTreeSet<&str> = of_scp.map(|(_, proposal)| proposal.abstract_syntax.as_str()).collect();
+    items.extend(classes.into_iter().map(|class| {
+        let roles = RequestorRoles { scu: false, scp: true };
+        UserVariableItem::ScuScpRoleSelectionSubItem(class.to_owned(), roles)
+    }));
+    items
+}
+
 async fn within<T>(
     deadline: Duration,
     what: &'static str,
@@ -440,46 +464,4 @@ fn with_causes(err: &dyn std::error::Error) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn answer(user_variables: Vec<UserVariableItem>) -> AssociationAC {
-        AssociationAC {
-            protocol_version: 1,
-            calling_ae_title: "A".to_owned(),
-            called_ae_title: "B".to_owned(),
-            application_context_name: APPLICATION_CONTEXT.to_owned(),
-            presentation_contexts: Vec::new(),
-            user_variables,
-        }
-    }
-
-    #[test]
-    fn fragments_are_even_and_within_the_peers_maximum() {
-        let length = |maximum| fragment_length(&answer(vec![UserVariableItem::MaxLength(maximum)])).ok();
-        assert_eq!(length(16_384), Some(16_378));
-        assert_eq!(length(16_385), Some(16_378));
-        assert_eq!(length(8), Some(2));
-        assert_eq!(length(7), None);
-        assert_eq!(length(0), Some(MAXIMUM_PDU - PDV_HEADER));
-        assert_eq!(length(u32::MAX), Some(MAXIMUM_PDU - PDV_HEADER));
-        assert_eq!(fragment_length(&answer(Vec::new())).ok(), Some(MAXIMUM_PDU - PDV_HEADER));
-    }
-
-    #[test]
-    fn a_framed_fragment_is_what_the_codec_reads() {
-        let mut fragment = vec![0; FRAGMENT_HEADER];
-        fragment.extend_from_slice(b"abcd");
-        frame(&mut fragment, 3, COMMAND | LAST);
-
-        let pdu = dicom_ul::pdu::read_pdu(fragment.as_slice(), pdu_length(MAXIMUM_PDU), true);
-
-        let value = PDataValue {
-            presentation_context_id: 3,
-            value_type: PDataValueType::Command,
-            is_last: true,
-            data: b"abcd".to_vec(),
-        };
-        assert_eq!(pdu.expect("valid"), Some(Pdu::PData { data: vec![value] }));
-    }
-}
+mod tests;

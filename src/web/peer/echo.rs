@@ -85,7 +85,13 @@ async fn answer(
         called_ae_title: peer.ae_title.clone(),
         presentation_contexts: vec![Proposal::verification()],
         tls,
-        timeouts: Timeouts { connect: STEP, association: STEP, send: STEP, response: STEP },
+        timeouts: Timeouts {
+            connect: STEP,
+            association: STEP,
+            send: STEP,
+            response: STEP,
+            ..Timeouts::default()
+        },
     };
     let mut association = Association::request(address(&peer.host, port), parameters).await?;
     let response = association.echo().await?;

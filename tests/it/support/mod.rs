@@ -8,6 +8,7 @@ pub mod peer;
 pub mod person;
 pub mod process;
 pub mod qr;
+pub mod remote;
 pub mod tls;
 
 use std::path::{Path, PathBuf};
@@ -15,8 +16,9 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use filmroom::config::Config;
-use filmroom::dimse::Timeouts;
 use filmroom::dimse::access::UnknownPeers;
+use filmroom::dimse::{Timeouts, scu};
+use filmroom::jobs::Schedule;
 use filmroom::server::Server;
 use mysql_async::prelude::Queryable;
 use tokio::sync::oneshot;
@@ -60,6 +62,8 @@ pub fn config(database: &TestDatabase, folder: &Path) -> Config {
             message: Duration::from_secs(60),
             idle: Duration::from_secs(60),
         },
+        jobs: Schedule::default(),
+        patience: scu::Timeouts::default(),
         decode_worker: PathBuf::from(FILMROOM),
     }
 }

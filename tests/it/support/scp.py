@@ -1,0 +1,98 @@
+"""SCPs for the tests: pynetdicom, which shares no code with filmroom, with the manners of peers that are met with.
+
+    scp.py store MANNER [ARGUMENT]   takes instances. Manners: good; busy N (A700H for the first N); silent (never
+                                     answers); abort N (aborts once, at the Nth instance); poison UID (C000H for that
+                                     one); breaks UID (aborts whenever that one comes); slow SECONDS (before each answer)
+    scp.py find CHARSETS             answers a C-FIND with three studies in three character sets
+    scp.py find endless              answers without end until it is cancelled
+
+The first line is the port, each further one the SOP Instance UID of what was taken.
+"""
+
+import sys
+import time
+import warnings
+
+from pydicom.dataset import Dataset
+from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, evt, _config
+from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind, Verification
+
+warnings.simplefilter("ignore")
+_config.LOG_HANDLER_LEVEL = "none"
+_config.UNRESTRICTED_STORAGE_SERVICE = True
+
+
+class Storage:
+    def __init__(self, manner, argument):
+        self.manner = manner
+        self.argument = argument
+        self.seen = 0
+
+    def store(self, event):
+        self.seen += 1
+        uid = str(event.request.AffectedSOPInstanceUID)
+        if self.manner == "busy" and self.seen <= int(self.argument):
+            return 0xA700
+        if self.manner == "silent":
+            time.sleep(3600)
+        if self.manner == "slow":
+            time.sleep(float(self.argument))
+        if self.manner == "abort" and self.seen == int(self.argument):
+            event.assoc.abort()
+            return 0x0000
+        if self.manner == "breaks" and uid == self.argument:
+            event.assoc.abort()
+            return 0x0000
+        if self.manner == "poison" and uid == self.argument:
+            return 0xC000
+        print(uid, flush=True)
+        return 0x0000
+
+
+def study(number, charset, name):
+    answer = Dataset()
+    answer.SpecificCharacterSet = charset
+    answer.QueryRetrieveLevel = "STUDY"
+    answer.StudyInstanceUID = f"1.2.3.{number}"
+    answer.PatientName = name
+    answer.PatientID = f"R{number}"
+    answer.StudyDate = f"2026010{number}"
+    answer.StudyDescription = "Head"
+    answer.ModalitiesInStudy = "CT"
+    answer.NumberOfStudyRelatedSeries = 1
+    answer.NumberOfStudyRelatedInstances = number
+    return answer
+
+
+def find_charsets(event):
+    yield 0xFF00, study(1, "ISO_IR 100", "Müller^Jörg")
+    yield 0xFF01, study(2, "ISO_IR 192", "Łukasz^Żółć")
+    yield 0xFF00, study(3, ["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎=やまだ^たろう")
+
+
+def find_endless(event):
+    number = 0
+    while not event.is_cancelled:
+        number += 1
+        yield 0xFF00, study(number, "ISO_IR 100", f"Doe^{number}")
+    print("cancelled", flush=True)
+    yield 0xFE00, None
+
+
+def main(service, manner, argument=None):
+    ae = AE(ae_title="SCRIPTED")
+    ae.add_supported_context(Verification)
+    if service == "store":
+        for context in AllStoragePresentationContexts[:120]:
+            ae.add_supported_context(context.abstract_syntax, ALL_TRANSFER_SYNTAXES)
+        handlers = [(evt.EVT_C_STORE, Storage(manner, argument).store)]
+    else:
+        ae.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
+        handlers = [(evt.EVT_C_FIND, find_endless if manner == "endless" else find_charsets)]
+    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+    print(server.server_address[1], flush=True)
+    sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
