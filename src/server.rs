@@ -146,6 +146,11 @@ impl Server {
         let people = Arc::new(People::new(pool.clone()).context("cannot make random bytes")?);
         people.prepare().await?;
         let (stop, stopping) = watch::channel(false);
+        let requestor = Requestor {
+            ae_title: config.ae_title.clone(),
+            identity: config.tls.clone(),
+            timeouts: scu::Timeouts::default(),
+        };
         let app = Data::new(web::App {
             archive: archive.clone(),
             pool: pool.clone(),
@@ -165,15 +170,10 @@ impl Server {
                 unknown_peers: config.unknown_peers.as_str(),
             },
             people: people.clone(),
-            identity: config.tls.clone(),
+            requestor: requestor.clone(),
             transport,
             stopping,
         });
-        let requestor = Requestor {
-            ae_title: config.ae_title.clone(),
-            identity: config.tls.clone(),
-            timeouts: scu::Timeouts::default(),
-        };
         let dicom_settings = listener::Settings {
             ae_title: config.ae_title,
             requestor,

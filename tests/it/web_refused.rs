@@ -255,6 +255,22 @@ async fn a_destination_that_is_no_peer_leads_to_the_form() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_c_move_to_somebody_unknown_shows_its_destination() {
+    let pacs = pacs().await;
+    add_peer(&pacs, "127.0.0.1", "echo, find, move").await;
+    let mut command = tokio::process::Command::new("movescu");
+    command.args(["-to", "20", "-aet", "CT01", "-aec", "FILMROOM", "-aem", "NOWHERE", "-S"]);
+    command.args(["-k", "QueryRetrieveLevel=STUDY", "-k", "StudyInstanceUID=1.2.3.1"]);
+    command.args(["127.0.0.1", &pacs.dicom.port().to_string()]);
+    let out = command.stdin(Stdio::null()).kill_on_drop(true).output().await.expect("DCMTK");
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    let cells = shown(&pacs).await;
+    assert_eq!((cells[0].as_str(), cells[1].as_str()), ("NOWHERE", "did not call"), "{said}");
+    assert!(cells[3].starts_with("It was named as the destination of a C-MOVE"), "{cells:?}");
+    assert_eq!(texts(&pacs.page("/admin/peers").await, ".refused-callers a"), ["Add as destination"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn hostile_callers_are_text() {
     let pacs = pacs().await;
     let hostile = AssociationRQ {
