@@ -167,6 +167,7 @@ pub fn row(caller: &UnknownCaller, known: Option<&Peer>, our_ae_title: &str) -> 
         ae_title: caller.calling_ae_title.to_string(),
         address: caller.address.clone(),
         asked_to: match caller.services {
+            _ if caller.is_destination() => "be a destination".to_owned(),
             Services::NONE => String::new(),
             services => services.verbs("and"),
         },
