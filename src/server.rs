@@ -172,7 +172,6 @@ impl Server {
                 unknown_peers: config.unknown_peers.as_str(),
             },
             people: people.clone(),
-            identity: config.tls.clone(),
             transport,
             requestor: requestor.clone(),
             job_patience: config.jobs.patience,

@@ -67,7 +67,7 @@ pub struct Given {
     /// alone.
     #[arg(long, value_name = "optional|required|certificate")]
     tls: Option<String>,
-    /// Its certificate, PEM, for --tls certificate.
+    /// Its certificate, PEM: it has to show that with --tls certificate, and when we call it by TLS.
     #[arg(long, value_name = "FILE")]
     certificate: Option<PathBuf>,
     /// What it is, for people.
@@ -145,11 +145,20 @@ impl Given {
             (Encryption::Certificate, None) if peer.certificate.is_none() => {
                 bail!("--tls certificate: give the certificate too, --certificate FILE")
             }
-            (Encryption::Optional | Encryption::Required, Some(_)) => {
-                bail!("--certificate: is looked at with --tls certificate alone")
+            (Encryption::Optional, Some(_)) => {
+                bail!("--certificate: is looked at with --tls required or --tls certificate alone")
             }
             (_, None) => {}
-            (Encryption::Certificate, Some(file)) => peer.certificate = Some(pinned(&file)?),
+            (Encryption::Required | Encryption::Certificate, Some(file)) => {
+                peer.certificate = Some(pinned(&file)?)
+            }
+        }
+        if peer.is_sent_to() && peer.encryption != Encryption::Optional && peer.certificate.is_none() {
+            bail!(
+                "--tls {}: we send to {} by TLS, so give --certificate FILE",
+                peer.encryption.as_str(),
+                peer.ae_title
+            );
         }
         Ok(peer)
     }

@@ -16,6 +16,18 @@ pub struct Statement {
     params: Vec<Value>,
 }
 
+impl Statement {
+    /// With question marks.
+    pub fn sql(&self) -> &str {
+        &self.sql
+    }
+
+    /// What they stand for, in their order.
+    pub fn params(&self) -> Vec<Value> {
+        self.params.clone()
+    }
+}
+
 /// The statement that finds at most `query.page.size` matches, in no order, with these attributes of each.
 pub fn statement(query: &Query, wanted: &[Attribute], visibility: &Visibility) -> Statement {
     let conditions = matching::conditions(query, visibility);
@@ -46,7 +58,7 @@ pub async fn start<'a>(
     statement: &Statement,
     wanted: &'a [Attribute],
 ) -> Result<Matches<'a>> {
-    let result = conn.exec_iter(statement.sql.as_str(), statement.params.clone()).await?;
+    let result = conn.exec_iter(statement.sql(), statement.params()).await?;
     Ok(Matches { result, wanted })
 }
 

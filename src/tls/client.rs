@@ -42,17 +42,9 @@ impl Client {
     /// Believes the one certificate with this fingerprint, whoever issued it.
     pub fn pinned(fingerprint: Fingerprint, identity: Option<&Identity>) -> Result<Client, ClientError> {
         let algorithms = super::provider().signature_verification_algorithms;
-        let mut config = config(Arc::new(Pinned { fingerprint: Some(fingerprint), algorithms }), identity)?;
+        let mut config = config(Arc::new(Pinned { fingerprint, algorithms }), identity)?;
         config.enable_sni = false; // the name means nothing
         Ok(Client { config: Arc::new(config), server_name: name("pinned.invalid")? })
-    }
-
-    /// Believes whoever answers. To see whether somebody does, and not to send anything: it may be anybody.
-    pub fn unchecked(identity: Option<&Identity>) -> Result<Client, ClientError> {
-        let algorithms = super::provider().signature_verification_algorithms;
-        let mut config = config(Arc::new(Pinned { fingerprint: None, algorithms }), identity)?;
-        config.enable_sni = false; // the name means nothing
-        Ok(Client { config: Arc::new(config), server_name: name("unchecked.invalid")? })
     }
 
     /// Believes a certificate for this name that one of the authorities in the file has issued.
@@ -101,10 +93,10 @@ fn name(text: &str) -> Result<ServerName<'static>, ClientError> {
     ServerName::try_from(text.to_owned()).map_err(|_| ClientError::ServerName(text.to_owned()))
 }
 
-/// Takes one certificate, or where none is named any, if the peer proves to hold its key.
+/// Takes one certificate, if the peer proves to hold its key.
 #[derive(Debug)]
 struct Pinned {
-    fingerprint: Option<Fingerprint>,
+    fingerprint: Fingerprint,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -117,7 +109,7 @@ impl ServerCertVerifier for Pinned {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, TlsError> {
-        if self.fingerprint.is_none_or(|pinned| Fingerprint::of(end_entity) == pinned) {
+        if Fingerprint::of(end_entity) == self.fingerprint {
             return Ok(ServerCertVerified::assertion());
         }
         Err(TlsError::InvalidCertificate(CertificateError::ApplicationVerificationFailure))

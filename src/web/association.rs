@@ -6,13 +6,13 @@ use std::time::Duration;
 use actix_web::{HttpResponse, web};
 use bytes::Bytes;
 use futures_util::stream;
-use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::App;
 use super::access::{Caller, Posted};
 use super::error::Error;
+use super::peer::Confirmed;
 use super::{events, page, text};
 use crate::archive::activity::{Association, Counts};
 use crate::db::audit::Action;
@@ -80,10 +80,6 @@ fn counted(counts: Counts) -> String {
     let parts = parts.into_iter().filter(|(number, ..)| *number > 0);
     parts.map(|(number, one, many)| text::counted(number, one, many)).collect::<Vec<_>>().join(", ")
 }
-
-/// A form without fields of its own.
-#[derive(Deserialize)]
-pub struct Confirmed {}
 
 /// `POST /admin/associations/{association}/abort`: ends it by A-ABORT, PS3.8 section 7.3.
 pub async fn abort(

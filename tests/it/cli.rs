@@ -204,6 +204,10 @@ async fn a_change_that_cannot_be_is_one_sentence_and_changes_nothing() {
         (&["change", "CT1", "--destination"], "--destination: CT1 needs --host and --port"),
         (&["change", "CT1", "--offers-commitment"], "--offers-commitment: CT1 needs --host and --port"),
         (&["change", "CT2", "--port", "none"], "--destination: CT2 needs --host and --port"),
+        (
+            &["change", "CT2", "--tls", "required"],
+            "--tls required: we send to CT2 by TLS, so give --certificate FILE",
+        ),
         (&["change", "CT2", "--host", ""], "--destination: CT2 needs --host and --port"),
         (&["add", "CT3", "--destination", "--port", "104"], "--destination: CT3 needs --host and --port"),
         (&["change", "CT1", "--host", "a b"], "--host: \"a b\" is not a host name"),
@@ -258,7 +262,7 @@ async fn a_peer_is_added_with_what_it_has_to_use() {
     for (arguments, says) in [
         (&["--tls", "perhaps"][..], "--tls: must be optional, required or certificate"),
         (&["--tls", "certificate"], "give the certificate too"),
-        (&["--certificate", &certificate], "--tls certificate alone"),
+        (&["--certificate", &certificate], "--tls required or --tls certificate alone"),
         (&["--tls", "certificate", "--certificate", "/nowhere"], "cannot read /nowhere"),
         (&["--tls", "certificate", "--certificate", &key], "it is a private key"),
     ] {

@@ -10,6 +10,7 @@ mod codec_worker;
 mod db_connect;
 mod db_plans;
 mod db_queries;
+mod db_query_plans;
 mod db_schema;
 mod db_size;
 mod db_tls;

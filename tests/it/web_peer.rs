@@ -223,7 +223,7 @@ async fn where_nobody_listens_and_where_nobody_is_it_says_so() {
     post(&pacs, &edit, &edit, "ae_title=CT01&host=&port=104").await;
     assert!(all(&pacs.page("/admin/peers").await, "form[action$='/echo']").is_empty());
     let answer = post(&pacs, "/admin/peers", &format!("{edit}/echo"), "").await.text().await.expect("text");
-    assert!(answer.contains("CT01 has no host or no port, so it cannot be called."));
+    assert!(answer.contains("CT01 has no host and port to be called at"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -272,16 +272,13 @@ async fn a_peer_that_has_to_use_tls_is_called_by_tls_and_known_by_its_certificat
 
     post(&pacs, &format!("{edit}/remove"), &format!("{edit}/remove"), "").await;
     let (banner, is_good) = echo(&pacs, "127.0.0.1", port, "tls=required").await;
-    assert!(is_good && banner.contains("was not checked, because none is stored"), "{banner}");
-    let plain = echo_of_plain(&pacs, peer.dicom.port()).await;
-    assert!(plain.contains("cannot connect to 127.0.0.1") && plain.contains("by TLS"), "{plain}");
-}
-
-/// The peer has to use TLS, and there is none at this port.
-async fn echo_of_plain(pacs: &TestServer, port: u16) -> String {
+    assert!(!is_good && banner.contains("no certificate of it is known"), "{banner}");
     let key: u64 = pacs.value("SELECT peer_key FROM peer").await;
     let edit = format!("/admin/peers/{key}");
-    post(pacs, &edit, &edit, &format!("ae_title=CT01&host=127.0.0.1&port={port}&tls=required")).await;
-    let answer = press(pacs, "form[action$='/echo']").await.text().await.expect("text");
-    texts(&scraper::Html::parse_document(&answer), ".banner").concat()
+    let pinned = format!("tls=required&certificate={}", pem(&own));
+    post(&pacs, &edit, &edit, &format!("ae_title=CT01&host=127.0.0.1&port={}&{pinned}", peer.dicom.port()))
+        .await;
+    let answer = press(&pacs, "form[action$='/echo']").await.text().await.expect("text");
+    let plain = texts(&scraper::Html::parse_document(&answer), ".banner").concat();
+    assert!(plain.contains("cannot connect to 127.0.0.1") && plain.contains("by TLS"), "{plain}");
 }

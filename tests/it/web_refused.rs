@@ -117,9 +117,9 @@ async fn a_peer_from_another_address_is_rejected_and_the_button_says_what_it_cha
         cells[3].starts_with("It is a peer, and called from another address than the peer has."),
         "{cells:?}"
     );
-    assert!(cells[3].contains("the host of the peer CT01 from 10.0.0.7 to 127.0.0.1."), "{cells:?}");
+    assert!(cells[3].contains("moves the peer CT01 from 10.0.0.7 to 127.0.0.1."), "{cells:?}");
     let buttons = texts(&pacs.page("/admin/peers").await, &format!("{ALLOW} button"));
-    assert_eq!(buttons, ["Change host to 127.0.0.1"]);
+    assert_eq!(buttons, ["Change host"]);
 
     assert_eq!(press(&pacs, ALLOW).await.status(), 303);
     assert_eq!(pacs.count("peer WHERE host = '127.0.0.1'").await, 1);
@@ -251,7 +251,23 @@ async fn a_destination_that_is_no_peer_leads_to_the_form() {
     let fields = [&fields[..], &[("host", "10.0.0.9"), ("port", "104")]].concat();
     assert_eq!(pacs.admin.post("/admin/peers", "/admin/peers", &fields).await.status(), 303);
     assert!(shown(&pacs).await.is_empty());
-    assert_eq!(texts(&pacs.page("/admin/peers").await, ".known-peers .tag"), ["destination"]);
+    assert_eq!(texts(&pacs.page("/admin/peers").await, ".known-peers .tag"), ["Destination"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_c_move_to_somebody_unknown_shows_its_destination() {
+    let pacs = pacs().await;
+    add_peer(&pacs, "127.0.0.1", "echo, find, move").await;
+    let mut command = tokio::process::Command::new("movescu");
+    command.args(["-to", "20", "-aet", "CT01", "-aec", "FILMROOM", "-aem", "NOWHERE", "-S"]);
+    command.args(["-k", "QueryRetrieveLevel=STUDY", "-k", "StudyInstanceUID=1.2.3.1"]);
+    command.args(["127.0.0.1", &pacs.dicom.port().to_string()]);
+    let out = command.stdin(Stdio::null()).kill_on_drop(true).output().await.expect("DCMTK");
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    let cells = shown(&pacs).await;
+    assert_eq!((cells[0].as_str(), cells[1].as_str()), ("NOWHERE", "did not call"), "{said}");
+    assert!(cells[3].starts_with("It was named as the destination of a C-MOVE"), "{cells:?}");
+    assert_eq!(texts(&pacs.page("/admin/peers").await, ".refused-callers a"), ["Add as destination"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -138,6 +138,9 @@ pub fn details(form: &PeerForm, pinned: Option<Fingerprint>) -> Result<PeerDetai
         "" if encryption == Ok(Encryption::Certificate) && pinned.is_none() => {
             Err("Paste the certificate that the device shows.".to_owned())
         }
+        "" if is_sent_to && encryption == Ok(Encryption::Required) && pinned.is_none() => {
+            Err("Paste the certificate that the device shows: by it we know whom we send to.".to_owned())
+        }
         "" => Ok(pinned),
         text => Fingerprint::from_pem(text).map(Some).map_err(|err| page::sentence(&err.to_string())),
     };
@@ -207,6 +210,9 @@ mod tests {
         assert!(mistakes.port.is_some_and(|text| text.contains("on which port")));
         assert!(destination("10.0.0.7", "").expect_err("no port").host.is_none());
         assert!(destination("10.0.0.7", "104").expect("good").is_sent_to());
+        let secured =
+            PeerForm { is_destination: ticked(), tls: "required".into(), ..form("CT01", "10.0.0.7", "104") };
+        assert!(details(&secured, None).expect_err("it may be anybody").certificate.is_some());
         let committing = PeerForm { offers_commitment: ticked(), ..form("CT01", "", "") };
         assert!(details(&committing, None).is_err(), "it is asked for commitment there");
     }

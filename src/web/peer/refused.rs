@@ -35,7 +35,7 @@ pub struct Row {
 
 /// Lets it in. What it does is said as it was shown, so that nothing else is done where things have changed.
 pub struct Button {
-    pub label: String,
+    pub label: &'static str,
     pub remedy: &'static str,
     pub services: String,
 }
@@ -115,8 +115,8 @@ impl Remedy {
             Remedy::Move(missing) => {
                 let host = known.map_or("", |peer| peer.host.as_str());
                 format!(
-                    "The button changes the host of the peer {title} from {host} to {address}{}. Do so only if the \
-                     device has moved: another one could call itself {title}.",
+                    "Change host moves the peer {title} from {host} to {address}{}. Do so only if the device has moved: \
+                     another one could call itself {title}.",
                     too(missing)
                 )
             }
@@ -129,8 +129,8 @@ impl Remedy {
 
     fn button(&self, caller: &UnknownCaller) -> Option<Button> {
         let label = match self {
-            Remedy::Move(_) => format!("Change host to {}", caller.address),
-            _ => "Allow".to_owned(),
+            Remedy::Move(_) => "Change host",
+            _ => "Allow",
         };
         let services = caller.services.to_string();
         self.word().map(|remedy| Button { label, remedy, services })
@@ -167,6 +167,7 @@ pub fn row(caller: &UnknownCaller, known: Option<&Peer>, our_ae_title: &str) -> 
         ae_title: caller.calling_ae_title.to_string(),
         address: caller.address.clone(),
         asked_to: match caller.services {
+            _ if caller.is_destination() => "be a destination".to_owned(),
             Services::NONE => String::new(),
             services => services.verbs("and"),
         },
@@ -366,11 +367,7 @@ mod tests {
     fn to_change_an_address_is_said_in_full() {
         let moved =
             row(&refused("10.0.0.9", "store", ELSEWHERE), Some(&known("10.0.0.7", "store")), "FILMROOM");
-        assert!(
-            moved.note.contains("the host of the peer CT01 from 10.0.0.7 to 10.0.0.9. "),
-            "{}",
-            moved.note
-        );
-        assert_eq!(moved.button.expect("a button").label, "Change host to 10.0.0.9");
+        assert!(moved.note.contains("moves the peer CT01 from 10.0.0.7 to 10.0.0.9. "), "{}", moved.note);
+        assert_eq!(moved.button.expect("a button").label, "Change host");
     }
 }
