@@ -28,10 +28,11 @@ use super::connection::connect;
 use super::error::refusal;
 use super::{Error, MAXIMUM_PRESENTATION_CONTEXTS, Parameters, Proposal, Role, Timeouts};
 use crate::dicom::implementation::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
+use crate::dicom::query::identifier::Options;
 use crate::dicom::service::Service;
 use crate::dicom::uid::Encoding;
 use crate::dimse::command::CommandSet;
-use crate::dimse::negotiation::{PresentationContext, QueryOptions};
+use crate::dimse::negotiation::PresentationContext;
 use crate::dimse::stream::Stream;
 
 /// PS3.7 A.2.1, the only one there is.
@@ -210,7 +211,7 @@ impl Association {
             service: Service::Store,
             requestor_is_scu: false,
             requestor_is_scp: true,
-            options: QueryOptions::default(),
+            options: Options::default(),
         })
     }
 

@@ -119,7 +119,12 @@ impl Receiver {
 }
 
 fn caller(from: &Called) -> Caller {
-    Caller { ae_title: from.ae_title.to_string(), address: from.host.clone(), audited: Audited::default() }
+    Caller {
+        ae_title: from.ae_title.to_string(),
+        address: from.host.clone(),
+        called_ae_title: from.ae_title.clone(),
+        audited: Audited::default(),
+    }
 }
 
 /// What stands before the data set in its file.
