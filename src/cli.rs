@@ -1,9 +1,10 @@
-//! The command line: `serve`, `demo`, `peer`, `user`, `check`.
+//! The command line: `serve`, `demo`, `peer`, `user`, `check`, and `echo`, `find`, `get`, `move`, `send`.
 //!
 //! Exit codes: 0 done, 1 it did not work, 2 the settings are wrong.
 
 mod check;
 mod peer;
+mod scu;
 mod user;
 
 use std::io::IsTerminal;
@@ -52,6 +53,8 @@ enum Command {
         #[command(subcommand)]
         command: user::UserCommand,
     },
+    #[command(flatten)]
+    Scu(scu::ScuCommand),
     /// Follow the audit trail through, and tell whether an entry was changed or taken out.
     Check {
         #[command(flatten)]
@@ -77,6 +80,11 @@ struct DemoSettings {
     http_listen: String,
 }
 
+/// An argument that means nothing.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct WrongUsage(String);
+
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
     let line = Line::parse();
@@ -99,6 +107,7 @@ pub fn main() -> ExitCode {
             Command::Demo { settings } => demo(settings).await,
             Command::Peer { settings, command } => peer::run(&settings, command).await,
             Command::User { settings, command } => user::run(&settings, command).await,
+            Command::Scu(command) => scu::run(command).await,
             Command::Check { settings } => check::run(&settings).await,
         }
     });
@@ -106,7 +115,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
-            let wrong_settings = err.is::<crate::config::Mistakes>();
+            let wrong_settings = err.is::<crate::config::Mistakes>() || err.is::<WrongUsage>();
             for line in format!("{err:#}").lines() {
                 eprintln!("filmroom: {line}");
             }

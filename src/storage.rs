@@ -81,11 +81,6 @@ impl Storage {
         Ok((storage, swept))
     }
 
-    /// The data folder.
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
-
     /// Starts a new file.
     pub fn begin(&self) -> io::Result<Incoming> {
         let id = random_id()?;

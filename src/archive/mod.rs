@@ -4,7 +4,6 @@
 pub mod activity;
 pub mod commit;
 pub mod find;
-pub mod outgoing;
 pub mod quarantine;
 pub mod receive;
 pub mod retrieve;

@@ -8,6 +8,7 @@
 //! Offsets in a [`PixelData`] count from the start of the data set; those of the frame index, once it is read, from the
 //! start of the file.
 
+pub mod outgoing;
 mod pixels;
 pub mod selection;
 pub mod sendable;

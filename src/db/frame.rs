@@ -243,6 +243,37 @@ pub async fn holdings(
     conn.exec(sql, params).await
 }
 
+/// Those of these instances that we hold, in no order.
+pub async fn instances(
+    conn: &mut impl Queryable,
+    sop_instance_uids: &[String],
+) -> mysql_async::Result<Vec<StoredRow>> {
+    if sop_instance_uids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql = format!(
+        "SELECT instance.instance_key AS holding_key,
+                study.study_instance_uid,
+                series.series_instance_uid,
+                instance.sop_instance_uid,
+                instance.sop_class_uid,
+                instance.transfer_syntax_uid,
+                instance.number_of_frames,
+                instance.path,
+                instance.size_bytes,
+                instance.data_set_offset,
+                instance.data_set_sha256,
+                instance.pixel_data_offset,
+                instance.pixel_data_length
+           FROM instance
+           JOIN series ON series.series_key = instance.series_key
+           JOIN study ON study.study_key = series.study_key
+          WHERE instance.sop_instance_uid IN ({})",
+        vec!["?"; sop_instance_uids.len()].join(", ")
+    );
+    conn.exec(sql, sop_instance_uids.iter().map(mysql_async::Value::from).collect::<Vec<_>>()).await
+}
+
 /// The quarantined file with this key, if it is still there and the study that holds the first one is visible.
 pub async fn quarantined(
     conn: &mut impl Queryable,

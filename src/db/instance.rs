@@ -115,20 +115,6 @@ impl FromRow for OutgoingRow {
     }
 }
 
-/// Those of these instances that are there, in no order.
-pub async fn outgoing(conn: &mut Conn, sop_instance_uids: &[String]) -> Result<Vec<OutgoingRow>> {
-    if sop_instance_uids.is_empty() {
-        return Ok(Vec::new());
-    }
-    let sql = format!(
-        "SELECT sop_class_uid, sop_instance_uid, transfer_syntax_uid, path, data_set_offset
-           FROM instance
-          WHERE sop_instance_uid IN ({})",
-        vec!["?"; sop_instance_uids.len()].join(", ")
-    );
-    conn.exec(sql, sop_instance_uids.iter().map(mysql_async::Value::from).collect::<Vec<_>>()).await
-}
-
 /// The instances of a study in the order they are read, if it is visible.
 pub async fn outgoing_of_study(
     conn: &mut Conn,

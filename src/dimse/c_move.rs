@@ -6,25 +6,21 @@
 //! associations, one after the other. One that breaks is asked for once more before what is left is given up.
 
 use std::collections::BTreeSet;
-use std::io::{self, Read};
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
 use dicom_dictionary_std::tags;
-use tokio::io::{AsyncRead, ReadBuf};
 
 use super::Error;
 use super::association::Association;
 use super::command::CommandSet;
 use super::negotiation::PresentationContext;
 use super::scp::{Caller, Provider};
-use super::scu::{self, Called, MAXIMUM_PRESENTATION_CONTEXTS, MoveOriginator, Proposal, Role, StoreRequest};
+use super::scu::send::{Blocking, Kind, parted};
+use super::scu::{self, Called, MoveOriginator, Proposal, StoreRequest};
 use super::status::Status;
 use super::sub_operations::{Ended, Retrieval, asked, encoding, failure, record, refusal};
 use crate::archive::activity::Presence;
 use crate::archive::retrieve::Holding;
 use crate::archive::retrieve::sendable::Sendable;
-use crate::archive::retrieve::transcode::targets;
 use crate::db::peer::Refused;
 use crate::db::{self, peer};
 use crate::dicom::ae_title::AeTitle;
@@ -149,9 +145,6 @@ struct Sending {
     /// Instances that it has taken or refused.
     answered: u64,
 }
-
-/// SOP class and transfer syntax.
-type Kind = (String, String);
 
 impl Move<'_> {
     /// Sends what was selected; whether it was cancelled.
@@ -304,86 +297,4 @@ fn is_hopeless(err: &scu::Error) -> bool {
             | scu::Error::NothingAccepted(_)
             | scu::Error::Tls { .. }
     )
-}
-
-/// The kinds of instances in groups, each with the contexts it takes, which fit into one association.
-fn parted(kinds: BTreeSet<Kind>) -> Vec<(BTreeSet<Kind>, Vec<Proposal>)> {
-    let mut groups: Vec<(BTreeSet<Kind>, Vec<Proposal>)> = Vec::new();
-    for kind in kinds {
-        let wanted = proposals(&kind);
-        let fits = |(_, proposals): &&mut (BTreeSet<Kind>, Vec<Proposal>)| {
-            let new = wanted.iter().filter(|wanted| !proposals.contains(wanted)).count();
-            proposals.len() + new <= MAXIMUM_PRESENTATION_CONTEXTS
-        };
-        match groups.last_mut().filter(fits) {
-            Some((group, proposals)) => {
-                group.insert(kind);
-                for wanted in wanted {
-                    if !proposals.contains(&wanted) {
-                        proposals.push(wanted);
-                    }
-                }
-            }
-            None => groups.push((BTreeSet::from([kind]), wanted)),
-        }
-    }
-    groups
-}
-
-/// As it is stored, and each syntax it can be converted to, by itself, so that the destination chooses no other.
-fn proposals((sop_class, transfer_syntax): &Kind) -> Vec<Proposal> {
-    let proposal = |syntax: &str| Proposal {
-        abstract_syntax: sop_class.clone(),
-        transfer_syntaxes: vec![syntax.to_owned()],
-        role: Role::Scu,
-    };
-    let mut proposals = vec![proposal(transfer_syntax)];
-    let convertible = transfer_syntax.parse().map(|stored: TransferSyntaxUid| targets(&stored));
-    proposals.extend(convertible.unwrap_or_default().iter().map(|target| proposal(target.uid())));
-    proposals
-}
-
-/// What is read on a thread that may wait for the disk.
-struct Blocking(Sendable);
-
-impl AsyncRead for Blocking {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let read = self.0.read(buffer.initialize_unfilled())?;
-        buffer.advance(read);
-        Poll::Ready(Ok(()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use dicom_dictionary_std::uids;
-
-    #[test]
-    fn more_kinds_than_an_association_has_contexts_for_go_over_several() {
-        let kinds: BTreeSet<Kind> =
-            (0..100).map(|n| (format!("1.2.{n}"), uids::JPEG_BASELINE8_BIT.to_owned())).collect();
-        let groups = parted(kinds.clone());
-        assert_eq!(groups.len(), 3, "100 kinds with 3 contexts each");
-        assert!(groups.iter().all(|(_, proposals)| proposals.len() <= MAXIMUM_PRESENTATION_CONTEXTS));
-        let together: BTreeSet<Kind> = groups.into_iter().flat_map(|(group, _)| group).collect();
-        assert_eq!(together, kinds);
-    }
-
-    #[test]
-    fn what_is_native_is_offered_as_it_is_and_in_the_other_native_way() {
-        let ct = uids::CT_IMAGE_STORAGE.to_owned();
-        let syntaxes = |syntax: &str| -> Vec<String> {
-            let proposals = proposals(&(ct.clone(), syntax.to_owned()));
-            proposals.into_iter().map(|proposal| proposal.transfer_syntaxes.concat()).collect()
-        };
-        let native = [uids::EXPLICIT_VR_LITTLE_ENDIAN, uids::IMPLICIT_VR_LITTLE_ENDIAN];
-        assert_eq!(syntaxes(native[0]), native);
-        assert_eq!(syntaxes(uids::JPEG2000), [uids::JPEG2000, native[0], native[1]]);
-        assert_eq!(syntaxes(uids::MPEG4HP41), [uids::MPEG4HP41], "a video has no native form");
-    }
 }

@@ -8,13 +8,13 @@ use tokio::sync::watch;
 use super::Tools;
 use super::attempt::Trouble;
 use super::ledger::Ledger;
-use crate::archive::outgoing::Outgoing;
+use crate::archive::retrieve::outgoing::Outgoing;
 use crate::db::job::Job;
 use crate::db::job::turn::{self, Item, Settled};
 use crate::db::peer::{self, Peer};
 use crate::db::{self};
 use crate::dimse::scu::Error;
-use crate::dimse::scu::send::{Outcome, proposals, send};
+use crate::dimse::scu::send::{Outcome, kind, parted, send};
 
 /// Instances over one association.
 const AT_ONCE: u64 = 1000;
@@ -57,10 +57,10 @@ async fn try_to(
             }
         }
     }
-    if instances.is_empty() {
-        return Ok(None);
-    }
-    let contexts = proposals(instances.iter().map(|(_, instance)| instance));
+    // What takes more contexts than an association has, has its turn next.
+    let kinds = instances.iter().map(|(_, instance)| kind(instance)).collect();
+    let Some((group, contexts)) = parted(kinds).into_iter().next() else { return Ok(None) };
+    instances.retain(|(_, instance)| group.contains(&kind(instance)));
     let mut association = match tools.requestor.associate(&called, contexts).await {
         Ok(association) => association,
         Err(err @ Error::NothingAccepted(_)) => {

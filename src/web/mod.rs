@@ -55,8 +55,6 @@ pub struct App {
     pub about: About,
     /// Who may come in, and the trail they leave.
     pub people: Arc<people::People>,
-    /// Who we are towards other AEs.
-    pub requestor: crate::dimse::scu::Requestor,
     /// How the pages are reached.
     pub transport: transport::Transport,
     /// What other AEs are asked with.

@@ -65,6 +65,15 @@ const TABLE: &str = "
     POST /account/tokens                                    401 403 400 400 400 400 400 403 403
     POST /account/tokens/{token_key}/remove                 401 403 404 404 404 404 404 403 403
 
+    GET  /send                                              401 403 403 403 200 403 200 403 403
+    POST /send                                              401 403 403 403 400 403 400 403 403
+    GET  /remote                                            401 403 403 403 200 200 200 403 200
+    POST /remote/retrieve                                   401 403 403 403 400 400 400 403 403
+    GET  /jobs                                              401 403 403 403 200 200 200 403 403
+    GET  /jobs/{job_key}                                    401 403 403 403 404 404 404 403 403
+    POST /jobs/{job_key}/cancel                             401 403 403 403 404 404 404 403 403
+    POST /jobs/{job_key}/try-again                          401 403 403 403 404 404 404 403 403
+
     GET  /studies/{study}/shares                            401 403 403 403 403 200 200 403 403
     POST /studies/{study}/shares                            401 403 403 403 403 400 400 403 403
     GET  /shares                                            401 403 403 403 403 200 200 403 403
@@ -156,6 +165,7 @@ fn concrete(pattern: &str) -> String {
         ("{session_key}", "999999"),
         ("{token_key}", "999"),
         ("{share_key}", "999"),
+        ("{job_key}", "999"),
         ("{link}", "0123456789abcdef0123456789abcdef"),
         ("{quarantine_key}", "1"),
         ("{key}", "1"),
@@ -166,6 +176,7 @@ fn concrete(pattern: &str) -> String {
     assert!(!path.contains('{'), "{pattern} has a value for each name");
     match pattern {
         "/studies/{study}/viewer/stack.json" => format!("{path}?series=1.2.3.1.1"),
+        "/send" => format!("{path}?study=1.2.3.1"),
         _ => path,
     }
 }

@@ -1,6 +1,7 @@
 //! The data set of an instance as it is to be sent.
 
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
+use std::path::Path;
 
 use super::Holding;
 use super::transcode::{Target, targets};
@@ -28,6 +29,15 @@ impl Read for Sendable {
             Source::Converted(bytes) => bytes.read(into),
             Source::Spooled(spool) => spool.file().read(into),
         }
+    }
+}
+
+impl Sendable {
+    /// The data set of a Part 10 file, which begins there. Blocks.
+    pub fn of_file(path: &Path, data_set_offset: u64) -> io::Result<Sendable> {
+        let mut file = std::fs::File::open(path)?;
+        file.seek(SeekFrom::Start(data_set_offset))?;
+        Ok(Sendable(Source::Stored(file.take(u64::MAX))))
     }
 }
 

@@ -1,17 +1,24 @@
-//! Sends instances over an association, one after the other: what C-STORE jobs, commands and C-MOVE sub-operations
-//! share. Each instance has one outcome, told as it comes; one that is refused does not keep the next from going.
+//! Sends instances over an association, one after the other: what jobs, commands and C-MOVE sub-operations share. Each
+//! instance has one outcome, told as it comes; one that is refused does not keep the next from going.
 
-use std::io::SeekFrom;
+use std::collections::BTreeSet;
+use std::io::{self, Read};
 use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
-use tokio::fs::File;
-use tokio::io::AsyncSeekExt;
+use tokio::io::{AsyncRead, ReadBuf};
 
 use super::{
-    Association, Error, MAXIMUM_PRESENTATION_CONTEXTS, MoveOriginator, Proposal, Response, StoreRequest,
+    Association, Error, MAXIMUM_PRESENTATION_CONTEXTS, MoveOriginator, Proposal, Response, Role, StoreRequest,
 };
-use crate::archive::outgoing::Outgoing;
+use crate::archive::retrieve::outgoing::Outgoing;
+use crate::archive::retrieve::sendable::Sendable;
+use crate::archive::retrieve::transcode::targets;
 use crate::dicom::uid::TransferSyntaxUid;
+
+/// SOP class and transfer syntax.
+pub type Kind = (String, String);
 
 /// What became of an instance.
 #[derive(Debug)]
@@ -28,13 +35,9 @@ pub enum Outcome {
     Broken(Error),
 }
 
-/// The contexts that sending these takes, as far as they fit into one association. The instances that need more find
-/// that their context was not proposed.
-pub fn proposals<'a>(instances: impl IntoIterator<Item = &'a Outgoing>) -> Vec<Proposal> {
-    let pairs = instances.into_iter().map(|one| (&one.sop_class_uid, &one.transfer_syntax_uid));
-    let mut proposals = Proposal::for_instances(pairs);
-    proposals.truncate(MAXIMUM_PRESENTATION_CONTEXTS);
-    proposals
+/// The kind of an instance.
+pub fn kind(instance: &Outgoing) -> Kind {
+    (instance.sop_class_uid.to_string(), instance.transfer_syntax_uid.to_string())
 }
 
 /// Sends these, in their order, and tells the outcome of each. Ends early where `on_each` says so, or the association
@@ -59,7 +62,8 @@ async fn one(
     instance: &Outgoing,
     originator: Option<&MoveOriginator>,
 ) -> Outcome {
-    let (transfer_syntax_uid, data_set) = match data_set(association, instance).await {
+    let is_taken = |syntax: &str| association.takes(instance.sop_class_uid.as_str(), syntax);
+    let (transfer_syntax_uid, data_set) = match instance.data_set(is_taken).await {
         Ok(encoded) => encoded,
         Err(why) => return Outcome::Unsendable(why),
     };
@@ -69,7 +73,7 @@ async fn one(
         transfer_syntax_uid: &transfer_syntax_uid,
         move_originator: originator.cloned(),
     };
-    match association.store(&request, data_set).await {
+    match association.store(&request, Blocking(data_set)).await {
         Ok(response) if response.is_done() => Outcome::Sent(response),
         Ok(response) if matches!(response.status, 0xA700..=0xA7FF) => Outcome::Later(response),
         Ok(response) => Outcome::Refused(response),
@@ -78,19 +82,84 @@ async fn one(
     }
 }
 
-/// The data set of an instance in a transfer syntax that the peer has accepted for its SOP class: as it is stored. Here
-/// another one would be made of it.
-async fn data_set(
-    association: &Association,
-    instance: &Outgoing,
-) -> Result<(TransferSyntaxUid, File), String> {
-    let (class, stored) = (instance.sop_class_uid.as_str(), instance.transfer_syntax_uid.as_str());
-    association.context_for(class, Some(stored)).map_err(|err| err.to_string())?;
-    let opened = async {
-        let mut file = File::open(&instance.path).await?;
-        file.seek(SeekFrom::Start(instance.data_set_offset)).await?;
-        std::io::Result::Ok(file)
+/// The kinds of instances in groups, each with the contexts it takes, which fit into one association.
+pub fn parted(kinds: BTreeSet<Kind>) -> Vec<(BTreeSet<Kind>, Vec<Proposal>)> {
+    let mut groups: Vec<(BTreeSet<Kind>, Vec<Proposal>)> = Vec::new();
+    for kind in kinds {
+        let wanted = proposals(&kind);
+        let fits = |(_, proposals): &&mut (BTreeSet<Kind>, Vec<Proposal>)| {
+            let new = wanted.iter().filter(|wanted| !proposals.contains(wanted)).count();
+            proposals.len() + new <= MAXIMUM_PRESENTATION_CONTEXTS
+        };
+        match groups.last_mut().filter(fits) {
+            Some((group, proposals)) => {
+                group.insert(kind);
+                for wanted in wanted {
+                    if !proposals.contains(&wanted) {
+                        proposals.push(wanted);
+                    }
+                }
+            }
+            None => groups.push((BTreeSet::from([kind]), wanted)),
+        }
+    }
+    groups
+}
+
+/// As it is stored, and each syntax it can be converted to, by itself, so that the destination chooses no other.
+fn proposals((sop_class, transfer_syntax): &Kind) -> Vec<Proposal> {
+    let proposal = |syntax: &str| Proposal {
+        abstract_syntax: sop_class.clone(),
+        transfer_syntaxes: vec![syntax.to_owned()],
+        role: Role::Scu,
     };
-    let file = opened.await.map_err(|err| format!("its file cannot be read: {err}"))?;
-    Ok((instance.transfer_syntax_uid.clone(), file))
+    let mut proposals = vec![proposal(transfer_syntax)];
+    let convertible = transfer_syntax.parse().map(|stored: TransferSyntaxUid| targets(&stored));
+    proposals.extend(convertible.unwrap_or_default().iter().map(|target| proposal(target.uid())));
+    proposals
+}
+
+/// What is read on a thread that may wait for the disk.
+pub struct Blocking(pub Sendable);
+
+impl AsyncRead for Blocking {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = self.0.read(buffer.initialize_unfilled())?;
+        buffer.advance(read);
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dicom_dictionary_std::uids;
+
+    #[test]
+    fn more_kinds_than_an_association_has_contexts_for_go_over_several() {
+        let kinds: BTreeSet<Kind> =
+            (0..100).map(|n| (format!("1.2.{n}"), uids::JPEG_BASELINE8_BIT.to_owned())).collect();
+        let groups = parted(kinds.clone());
+        assert_eq!(groups.len(), 3, "100 kinds with 3 contexts each");
+        assert!(groups.iter().all(|(_, proposals)| proposals.len() <= MAXIMUM_PRESENTATION_CONTEXTS));
+        let together: BTreeSet<Kind> = groups.into_iter().flat_map(|(group, _)| group).collect();
+        assert_eq!(together, kinds);
+    }
+
+    #[test]
+    fn what_is_native_is_offered_as_it_is_and_in_the_other_native_way() {
+        let ct = uids::CT_IMAGE_STORAGE.to_owned();
+        let syntaxes = |syntax: &str| -> Vec<String> {
+            let proposals = proposals(&(ct.clone(), syntax.to_owned()));
+            proposals.into_iter().map(|proposal| proposal.transfer_syntaxes.concat()).collect()
+        };
+        let native = [uids::EXPLICIT_VR_LITTLE_ENDIAN, uids::IMPLICIT_VR_LITTLE_ENDIAN];
+        assert_eq!(syntaxes(native[0]), native);
+        assert_eq!(syntaxes(uids::JPEG2000), [uids::JPEG2000, native[0], native[1]]);
+        assert_eq!(syntaxes(uids::MPEG4HP41), [uids::MPEG4HP41], "a video has no native form");
+    }
 }

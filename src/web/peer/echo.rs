@@ -28,7 +28,7 @@ pub async fn ask(
     app: web::Data<App>,
 ) -> Result<HttpResponse, Error> {
     let peer = stored(&app, &key).await?;
-    let step = Timeouts { connect: STEP, association: STEP, send: STEP, response: STEP };
+    let step = Timeouts { connect: STEP, association: STEP, send: STEP, response: STEP, operation: STEP };
     let requestor = Requestor { timeouts: step, ..app.requestor.clone() };
     let notice = match requestor.called(&peer) {
         Ok(called) => match timeout(DEADLINE, echo(&requestor, &called)).await {
