@@ -184,7 +184,7 @@ async fn ask_each(
     until: Instant,
     mut on_study: impl FnMut(RemoteStudy),
 ) -> Option<String> {
-    let Some(first) = identifiers.first() else { return None };
+    let first = identifiers.first()?;
     let called = match app.requestor.called(peer) {
         Ok(called) => called,
         Err(err) => return Some(page::sentence(&err.to_string())),

@@ -6,10 +6,12 @@ use filmroom::db::audit::{self, Action, Actor, ActorKind, Entry};
 use filmroom::db::role::Role;
 use mysql_async::prelude::Queryable;
 
+use crate::jobs::{impatient, until};
 use crate::support::database::{self, TestDatabase, statement};
 use crate::support::instance::{Instance, slice};
 use crate::support::peer::Peer;
 use crate::support::person::{PASSWORD, Person};
+use crate::support::remote::Remote;
 use crate::support::{FILMROOM, TestServer};
 use crate::web_peer::press;
 use crate::web_study::{all, texts};
@@ -321,4 +323,45 @@ async fn rows_that_are_written_at_once_form_one_chain() {
     let (code, said) = check(&database).await;
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("whole: 128 entries"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn asking_retrieving_sending_and_ending_a_job_leave_one_row_each() {
+    let pacs = TestServer::start_with(impatient).await;
+    pacs.store_all(&[slice(1, 1, 1, 1).build(), slice(1, 1, 1, 2).build(), slice(2, 2, 1, 1).build()]).await;
+    let remote = Remote::scripted(&["find", "charsets"]).await;
+    remote.become_peer(&pacs.database).await;
+    let admin = &pacs.admin;
+    assert_eq!(trace(&pacs, admin.get("/remote")).await, [], "nobody was asked yet");
+    let asked = trace(&pacs, admin.get("/remote?peer=SCRIPTED&q=doe")).await;
+    assert_eq!(asked, one("query-remote", "done", "", ""));
+    let token = admin.token("/remote").await;
+
+    let fields = [("peer", "SCRIPTED"), ("study", "1.2.3.77"), ("study", "1.2.3.78"), ("method", "get")];
+    let retrieved = trace(&pacs, admin.post_with(&token, "/remote/retrieve", &fields)).await;
+    let row = |action: &str, patient: &str, study: &str| one(action, "done", patient, study).remove(0);
+    assert_eq!(retrieved, [row("retrieve", "", "1.2.3.77"), row("retrieve", "", "1.2.3.78")]);
+
+    let seen = trace(&pacs, admin.get("/send?study=1.2.3.1&study=1.2.3.2")).await;
+    assert_eq!(seen, [row("view-study", "P1", "1.2.3.1"), row("view-study", "P2", "1.2.3.2")]);
+    let fields = [("peer", "SCRIPTED"), ("study", "1.2.3.1"), ("study", "1.2.3.2")];
+    let sent = trace(&pacs, admin.post_with(&token, "/send", &fields)).await;
+    assert_eq!(
+        sent,
+        [row("send", "P1", "1.2.3.1"), row("send", "P2", "1.2.3.2")],
+        "not one for each instance"
+    );
+    let details: String =
+        pacs.value("SELECT details FROM audit WHERE action = 'send' ORDER BY audit_key LIMIT 1").await;
+    assert_eq!(details, "2 instances to SCRIPTED, job 2");
+
+    // A job that shows patients is a list of them; one that looks again by itself is not another.
+    assert_eq!(trace(&pacs, admin.get("/jobs")).await, one("query", "done", "", ""));
+    assert_eq!(trace(&pacs, admin.get("/jobs")).await, []);
+    until(&pacs, "failed").await;
+    let again = trace(&pacs, admin.post_with(&token, "/jobs/2/try-again", &[])).await;
+    assert_eq!(again, one("change-job", "done", "", ""));
+    until(&pacs, "failed").await;
+    let nothing = trace(&pacs, admin.post_with(&token, "/jobs/2/cancel", &[])).await;
+    assert_eq!(nothing, [], "there was nothing to cancel any more");
 }

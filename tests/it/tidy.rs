@@ -210,59 +210,25 @@ fn assert_none(rule: &str, found: impl IntoIterator<Item = String>) {
 }
 
 /// Which modules of the crate each module may name. What is not in the table may name nothing of the crate.
-const MAY_NAME: [(&str, &[&str]); 18] = [
-    ("main", &["cli"]),
-    ("lib", &[]),
-    (
-        "cli",
-        &[
-            "archive",
-            "cli",
-            "codec",
-            "config",
-            "db",
-            "demo",
-            "dicom",
-            "dimse",
-            "people",
-            "private_server",
-            "server",
-            "storage",
-            "tls",
-        ],
-    ),
-    ("config", &["db", "dicom", "dimse", "jobs", "tls"]),
-    (
-        "server",
-        &[
-            "archive",
-            "codec",
-            "config",
-            "db",
-            "dicom",
-            "dimse",
-            "jobs",
-            "people",
-            "private_server",
-            "storage",
-            "tls",
-            "web",
-        ],
-    ),
-    ("private_server", &["db", "private_server"]),
-    ("demo", &["demo", "dicom", "dimse"]),
-    ("people", &["db", "dicom", "people"]),
-    ("web", &["archive", "codec", "db", "dicom", "dimse", "people", "render", "tls", "web"]),
-    ("dimse", &["archive", "db", "dicom", "dimse", "tls"]),
-    // Whoever does not take an instance as it is stored gets it decoded.
-    ("archive", &["archive", "codec", "db", "dicom", "storage"]),
-    ("db", &["db", "dicom", "tls"]),
-    ("storage", &["dicom"]),
-    ("tls", &["tls"]),
-    ("render", &["codec", "dicom", "render"]),
-    ("codec", &["codec", "dicom"]),
-    ("dicom", &["dicom"]),
-    ("jobs", &["archive", "db", "dicom", "dimse", "jobs"]),
+const MAY_NAME: [(&str, &str); 18] = [
+    ("main", "cli"),
+    ("lib", ""),
+    ("cli", "archive cli codec config db demo dicom dimse people private_server server storage tls"),
+    ("config", "db dicom dimse jobs tls"),
+    ("server", "archive codec config db dicom dimse jobs people private_server storage tls web"),
+    ("private_server", "db private_server"),
+    ("demo", "demo dicom dimse"),
+    ("people", "db dicom people"),
+    ("web", "archive codec db dicom dimse people render tls web"),
+    ("dimse", "archive db dicom dimse tls"),
+    ("archive", "archive codec db dicom storage"),
+    ("db", "db dicom tls"),
+    ("storage", "dicom"),
+    ("tls", "tls"),
+    ("render", "codec dicom render"),
+    ("codec", "codec dicom"),
+    ("dicom", "dicom"),
+    ("jobs", "archive db dicom dimse jobs"),
 ];
 
 #[test]
@@ -270,8 +236,8 @@ fn each_module_names_only_those_below_it() {
     let sources = program();
     let found = sources.iter().flat_map(|source| {
         let module = source.module();
-        let allowed =
-            MAY_NAME.iter().find(|(name, _)| *name == module).map_or(&[][..], |(_, allowed)| allowed);
+        let allowed = MAY_NAME.iter().find(|(name, _)| *name == module).map_or("", |(_, allowed)| allowed);
+        let allowed: Vec<&str> = allowed.split(' ').collect();
         let wrong = source.crate_names().into_iter().filter(|(_, path)| {
             let first = path.split("::").next().unwrap_or("");
             // What a macro writes for its users.
