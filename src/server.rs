@@ -147,6 +147,7 @@ impl Server {
         let archive = Archive::new(pool.clone(), storage, decoder.clone(), runtime)?;
         let people = Arc::new(People::new(pool.clone()).context("cannot make random bytes")?);
         people.prepare().await?;
+        jobs::take_over(&pool).await?;
         let (stop, stopping) = watch::channel(false);
         let requestor = Requestor {
             ae_title: config.ae_title.clone(),
@@ -252,10 +253,21 @@ impl Server {
     /// database last.
     pub async fn run(self, until: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
         let Server {
-            private, lock, pool, archive, dicom, dicom_settings, http, tls, jobs, app, stop, ..
+            private,
+            lock,
+            pool,
+            archive,
+            dicom,
+            dicom_settings,
+            http,
+            tls,
+            jobs: schedule,
+            app,
+            stop,
+            ..
         } = self;
         let jobs = Jobs::start(
-            jobs,
+            schedule,
             app.requestor.clone(),
             archive.clone(),
             pool.clone(),

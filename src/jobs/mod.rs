@@ -52,7 +52,8 @@ impl Default for Schedule {
             workers: 2,
             pauses: [10, 30, 60, 120, 300, 600, 900].map(Duration::from_secs).to_vec(),
             patience: Duration::from_secs(24 * 3600),
-            lease: Duration::from_secs(60),
+            // Longer than any instance takes to be converted.
+            lease: Duration::from_secs(300),
             look: Duration::from_secs(2),
             grace: Duration::from_secs(10),
         }
@@ -131,6 +132,17 @@ impl Jobs {
             }
         }
     }
+}
+
+/// Takes over what the program left behind when it last ended. Only one program serves a database, so before the threads
+/// start nobody works on anything.
+pub async fn take_over(pool: &Pool) -> Result<(), db::Error> {
+    let mut conn = db::acquire(pool).await?;
+    let left = turn::abandon_all(&mut conn).await?;
+    if left > 0 {
+        tracing::warn!(count = left, "took up {left} jobs that were under way when filmroom last ended");
+    }
+    Ok(())
 }
 
 async fn work(tools: &Tools) {

@@ -46,6 +46,8 @@ struct Row {
     extent: String,
     can_be_cancelled: bool,
     can_be_tried_again: bool,
+    /// `again`, or `now` where it waits for its next attempt.
+    when_tried: &'static str,
 }
 
 /// A study that whoever looks may see.
@@ -284,6 +286,7 @@ fn row(job: &Job, seen: &BTreeMap<String, Study>) -> Row {
             State::Waiting => job.next_attempt_at > Utc::now().naive_utc(),
             State::Running | State::Done => false,
         },
+        when_tried: if job.state == State::Waiting { "now" } else { "again" },
     }
 }
 

@@ -120,35 +120,31 @@ impl Identifier {
 
 /// The identifiers whose answers together hold the studies that match.
 pub fn identifiers(query: &Query) -> Vec<Identifier> {
+    let word = longest(&query.words);
+    let for_word = word.map_or(1, |word| 2 + spellings(word).len());
     let mut all = vec![STUDY_KEYS.into_iter().fold(Identifier::new(Level::Study), Identifier::returning)];
     for key in &query.keys {
-        let tag = key.attribute.tag();
-        let alternatives = match (&key.matching, key.attribute) {
+        let room = MOST_IDENTIFIERS / (all.len() * for_word);
+        let mut alternatives = match &key.matching {
             // Several values of one key are more than what every peer understands, PS3.4 C.2.2.2.8.
-            (Matching::MultipleValue(values), _) if all.len() * values.len() <= MOST_IDENTIFIERS => {
-                values.clone()
-            }
-            (Matching::MultipleValue(_), _) => vec![String::new()],
-            (Matching::Words(words), Attribute::ReferringPhysicianName) => match longest(words) {
-                Some(word) => vec![anywhere(word)],
-                None => continue,
-            },
-            (matching, _) => match in_identifier(matching) {
-                Some(value) => vec![value],
-                None => continue,
-            },
+            Matching::MultipleValue(values) if values.len() <= room => values.clone(),
+            Matching::MultipleValue(_) => vec![String::new()],
+            Matching::Words(words) => longest(words).map(spelt_anywhere).unwrap_or_default(),
+            Matching::Contains(text) => spelt_anywhere(text),
+            matching => in_identifier(matching).into_iter().collect(),
         };
-        all = each_with(&all, tag, &alternatives);
+        alternatives.truncate(room.max(1));
+        if !alternatives.is_empty() {
+            all = each_with(&all, key.attribute.tag(), &alternatives);
+        }
     }
-    let Some(word) = longest(&query.words) else { return all };
+    let Some(word) = word else { return all };
     let mut named: Vec<Identifier> = Vec::new();
-    // Peers compare names in their case, PS3.4 C.2.2.2.1: the usual ways to write one are asked for.
     let names = spellings(word).into_iter().map(|name| (tags::PATIENT_NAME, name));
     let rest = [tags::PATIENT_ID, tags::ACCESSION_NUMBER].map(|tag| (tag, word.to_owned()));
     for (tag, word) in rest.into_iter().chain(names) {
         named.extend(each_with(&all, tag, &[anywhere(&word)]));
     }
-    named.truncate(MOST_IDENTIFIERS);
     named
 }
 
@@ -167,7 +163,12 @@ fn anywhere(word: &str) -> String {
     format!("*{}*", word.replace('\\', "?"))
 }
 
-/// As typed, in capitals, and with a capital letter in front.
+/// The ways to write it, wherever it stands.
+fn spelt_anywhere(text: &str) -> Vec<String> {
+    spellings(text).iter().map(|spelling| anywhere(spelling)).collect()
+}
+
+/// As typed, in capitals, and with a capital letter in front: peers compare text in its case, PS3.4 C.2.2.2.1.
 fn spellings(word: &str) -> Vec<String> {
     let mut letters = word.chars();
     let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
@@ -186,7 +187,6 @@ fn in_identifier(matching: &Matching) -> Option<String> {
     let day = |day: &Option<NaiveDate>| day.map(|day| day.format("%Y%m%d").to_string()).unwrap_or_default();
     match matching {
         Matching::SingleValue(value) | Matching::WildCard(value) => Some(value.clone()),
-        Matching::Contains(text) => Some(anywhere(text)),
         Matching::ListOfUid(uids) => Some(uids.join("\\")),
         Matching::Number(number) => Some(number.to_string()),
         Matching::Range(Some(from), Some(to)) if from == to => Some(day(&Some(*from))),
@@ -400,9 +400,24 @@ mod tests {
         assert_eq!(values(&asked, tags::MODALITIES_IN_STUDY), ["CT", "MR"]);
         assert!(study("Doe", "1").matches(&asked));
         assert!(!study("Doe", "1").matches(&query("", vec![modalities(&["US"])])));
+        // With a word that is asked for in five ways there is less room.
+        assert_eq!(
+            values(&query("doe", vec![modalities(&["CT", "MR"])]), tags::MODALITIES_IN_STUDY).len(),
+            10
+        );
+        let three = query("doe", vec![modalities(&["CT", "MR", "US"])]);
+        assert_eq!(values(&three, tags::MODALITIES_IN_STUDY), [""; 5]);
         let many: Vec<String> = (0..20).map(|n| format!("M{n}")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         assert_eq!(values(&query("", vec![modalities(&many)]), tags::MODALITIES_IN_STUDY), [""]);
+    }
+
+    #[test]
+    fn text_is_asked_for_in_the_usual_spellings() {
+        let key =
+            Key { attribute: Attribute::StudyDescription, matching: Matching::Contains("head".to_owned()) };
+        let asked = values(&query("", vec![key]), tags::STUDY_DESCRIPTION);
+        assert_eq!(asked, ["*head*", "*HEAD*", "*Head*"]);
     }
 
     #[test]

@@ -91,7 +91,10 @@ impl Association {
         let Some(status) = response.u16(tags::STATUS) else {
             return Err(self.fail(Error::Unexpected("a response without a status".to_owned())).await);
         };
-        Ok(Response { status, error_comment: response.text(tags::ERROR_COMMENT) })
+        let comment = response.text(tags::ERROR_COMMENT);
+        // It goes to terminals and logs.
+        let printable = |text: String| text.chars().filter(|c| !c.is_control()).collect();
+        Ok(Response { status, error_comment: comment.map(printable) })
     }
 
     /// C-CANCEL, PS3.7 section 9.3.2.3: has no response of its own.
