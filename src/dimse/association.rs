@@ -3,12 +3,13 @@
 //!
 //! dicom-ul reads and writes every PDU but P-DATA-TF, which is taken apart here without copying it.
 
-use std::io::Read;
+mod operation;
+mod sending;
+
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use dicom_dictionary_std::tags;
 use dicom_ul::pdu::{
     AbortRQServiceProviderReason as AbortReason, AbortRQSource, AssociationAC, AssociationRJ, AssociationRQ,
     UserVariableItem,
@@ -18,7 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use super::command::{self, CommandSet};
+use super::command::CommandSet;
 use super::negotiation::{MAXIMUM_PDU_LENGTH, PresentationContext};
 use super::stream::Stream;
 use super::{Error, Timeouts};
@@ -28,11 +29,6 @@ const PDU_HEADER: usize = 6;
 /// Length, context ID and message control header of a PDV, PS3.8 section 9.3.5.1 and Annex E.
 const PDV_HEADER: usize = 6;
 const P_DATA_TF: u8 = 0x04;
-/// Message control header, PS3.8 Annex E.2.
-const COMMAND: u8 = 0b01;
-const LAST: u8 = 0b10;
-/// Bytes of messages that wait to be sent in one write.
-const MOST_QUEUED: usize = 256 * 1024;
 /// What no PDU begins with, but a connection by TLS does, RFC 8446 section 5.1.
 const TLS_HANDSHAKE: u8 = 0x16;
 
@@ -44,9 +40,6 @@ const SLOWEST_MESSAGE: u64 = 16 * 1024;
 
 /// What is read at once, where the peer has sent that much: room for a whole PDU and most of the next.
 const READ_AHEAD: usize = 256 * 1024;
-
-/// No operation takes longer.
-const LONGEST_OPERATION: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long a peer gets to close the connection after our last PDU, PS3.8 section 9.1.5 (ARTIM).
 const LINGER: Duration = Duration::from_secs(2);
@@ -261,170 +254,6 @@ impl Association {
         &self.contexts
     }
 
-    /// Sends a command set that no data set follows.
-    pub async fn send_command(&mut self, context_id: u8, command: &CommandSet) -> Result<(), Error> {
-        self.queue(context_id, &command.encode(), None);
-        self.flush().await
-    }
-
-    /// Puts a message behind those that [`Association::flush`] will send: an encoded command set, and the data set
-    /// that follows it.
-    pub fn queue(&mut self, context_id: u8, command: &[u8], data_set: Option<&[u8]>) {
-        self.queue_fragments(context_id, COMMAND, command);
-        if let Some(data_set) = data_set {
-            self.queue_fragments(context_id, 0, data_set);
-        }
-    }
-
-    /// Bytes that wait for [`Association::flush`].
-    pub fn queued(&self) -> usize {
-        self.queued.len()
-    }
-
-    /// Sends what was queued in one write.
-    pub async fn flush(&mut self) -> Result<(), Error> {
-        let mut queued = std::mem::take(&mut self.queued);
-        let sent = self.send(&queued).await;
-        queued.clear();
-        self.queued = queued;
-        sent
-    }
-
-    /// Sends a data set behind what is queued, in PDUs as long as the peer takes, as it is read. Never more of it is in
-    /// memory than [`MOST_QUEUED`] and a PDU. Reading blocks.
-    ///
-    /// # Errors
-    /// The association's. What keeps the data set from being read is told apart, because the peer waits for the rest
-    /// of it then and nothing but an abort can end that.
-    pub async fn send_data_set(
-        &mut self,
-        context_id: u8,
-        data_set: &mut impl Read,
-    ) -> Result<Result<(), std::io::Error>, Error> {
-        let room = u64::try_from(self.peer_maximum - PDV_HEADER).unwrap_or(u64::MAX);
-        // Where the header of the last fragment stands: it is the last one until another follows.
-        let mut last = None;
-        loop {
-            let start = self.queued.len();
-            self.queued.resize(start + PDU_HEADER + PDV_HEADER, 0);
-            let length = match data_set.take(room).read_to_end(&mut self.queued) {
-                Ok(length) => length,
-                Err(err) => return Ok(Err(err)),
-            };
-            let control = if length == 0 { LAST } else { 0 };
-            let at = match (length, last) {
-                (0, Some(at)) => {
-                    self.queued.truncate(start);
-                    at
-                }
-                _ => start,
-            };
-            let filled =
-                if length == 0 { start.saturating_sub(at + PDU_HEADER + PDV_HEADER) } else { length };
-            let header = fragment_header(filled, context_id, control);
-            if let Some(place) = self.queued.get_mut(at..at + header.len()) {
-                place.copy_from_slice(&header);
-            }
-            if length == 0 {
-                return self.flush().await.map(Ok);
-            }
-            last = Some(start);
-            if start >= MOST_QUEUED {
-                // The last fragment stays, because it may have to say that it is the last.
-                let mut queued = std::mem::take(&mut self.queued);
-                let (before, fragment) = queued.split_at_checked(start).unwrap_or((&queued, &[]));
-                self.send(before).await?;
-                let kept = fragment.len();
-                queued.copy_within(start.., 0);
-                queued.truncate(kept);
-                self.queued = queued;
-                last = Some(0);
-            }
-        }
-    }
-
-    /// As many PDUs as the peer's maximum needs, PS3.8 section 9.3.5 and Annex E.
-    fn queue_fragments(&mut self, context_id: u8, kind: u8, bytes: &[u8]) {
-        let room = self.peer_maximum - PDV_HEADER;
-        let mut rest = bytes;
-        loop {
-            let (fragment, after) = rest.split_at_checked(room).unwrap_or((rest, &[]));
-            rest = after;
-            let control = if rest.is_empty() { kind | LAST } else { kind };
-            self.queued.extend_from_slice(&fragment_header(fragment.len(), context_id, control));
-            self.queued.extend_from_slice(fragment);
-            if rest.is_empty() {
-                return;
-            }
-        }
-    }
-
-    /// Waits for a command that comes while an operation is under way: a cancel, or the response to a sub-operation.
-    /// Cancel-safe: what has been read of it stays with the association.
-    pub async fn interruption(&mut self) -> Result<CommandSet, Error> {
-        loop {
-            while self.fragments.is_empty() {
-                // How long an operation may take is for the operation to say.
-                let deadline = Instant::now() + LONGEST_OPERATION;
-                match self.read_pdu_until(Stage::Ending, deadline).await {
-                    Ok(None) => {}
-                    Ok(Some(Pdu::AbortRQ { .. })) => return Err(Error::Aborted),
-                    Ok(Some(_)) => {
-                        let text = "this PDU may not come while an operation is under way";
-                        return Err(Error::protocol(AbortReason::UnexpectedPdu, text));
-                    }
-                    Err(err) => return Err(err.named("while an operation is under way")),
-                }
-            }
-            let fragment = self.take_fragment()?;
-            if !fragment.is_command || self.early.len() + fragment.data.len() > super::command::MAXIMUM_LENGTH
-            {
-                let text = "a fragment that belongs to no command while an operation is under way";
-                return Err(Error::protocol(AbortReason::UnexpectedPduParameter, text));
-            }
-            self.early.extend_from_slice(&fragment.data);
-            if fragment.is_last {
-                let bytes = std::mem::take(&mut self.early);
-                let command = CommandSet::parse(&bytes)
-                    .map_err(|err| Error::protocol(AbortReason::InvalidPduParameter, err.to_string()))?;
-                if command.has_data_set() {
-                    let text = "a request while another operation is under way";
-                    return Err(Error::protocol(AbortReason::UnexpectedPduParameter, text));
-                }
-                return Ok(command);
-            }
-        }
-    }
-
-    /// Waits for the peer to cancel the operation with this message ID, PS3.7 section 9.3.2.3. Cancel-safe.
-    pub async fn cancelled(&mut self, message_id: u16) -> Result<(), Error> {
-        loop {
-            let command = self.interruption().await?;
-            match command.u16(tags::COMMAND_FIELD) {
-                Some(command::C_CANCEL_RQ)
-                    if command.u16(tags::MESSAGE_ID_BEING_RESPONDED_TO) == Some(message_id) =>
-                {
-                    return Ok(());
-                }
-                // Of an operation that is over: it came too late, and needs no answer.
-                Some(command::C_CANCEL_RQ) => {}
-                _ => {
-                    let text = "another message while an operation is under way";
-                    return Err(Error::protocol(AbortReason::UnexpectedPduParameter, text));
-                }
-            }
-        }
-    }
-
-    /// Whether the peer has cancelled the operation with this message ID, as far as what it sent has come.
-    pub async fn is_cancelled(&mut self, message_id: u16) -> Result<bool, Error> {
-        tokio::select! {
-            biased;
-            cancelled = self.cancelled(message_id) => cancelled.map(|()| true),
-            () = std::future::ready(()) => Ok(false),
-        }
-    }
-
     /// Answers A-RELEASE-RQ and ends the connection.
     pub async fn released(mut self) -> Result<(), Error> {
         self.send_pdu(&Pdu::ReleaseRP).await?;
@@ -572,15 +401,6 @@ impl Association {
         let mut rest = [0u8; 16 * 1024];
         while let Ok(Ok(1..)) = timeout_at(deadline, self.stream.read(&mut rest)).await {}
     }
-}
-
-/// What stands before a fragment that has a PDU of its own, PS3.8 section 9.3.5.
-fn fragment_header(length: usize, context_id: u8, control: u8) -> [u8; PDU_HEADER + PDV_HEADER] {
-    // Both lengths are at most the peer's maximum, which fits u32.
-    let value = u32::try_from(length + 2).unwrap_or(u32::MAX);
-    let [p0, p1, p2, p3] = value.saturating_add(4).to_be_bytes();
-    let [v0, v1, v2, v3] = value.to_be_bytes();
-    [P_DATA_TF, 0, p0, p1, p2, p3, v0, v1, v2, v3, context_id, control]
 }
 
 /// Decodes a PDU that is no P-DATA-TF. The codec has panicked on malformed PDUs before, and a panic of one

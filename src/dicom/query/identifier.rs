@@ -1,17 +1,20 @@
 //! Identifiers of queries: what a C-FIND asks for becomes a [`Query`], and what was found becomes the answers,
 //! PS3.4 C.4.1.1.3 and C.6.
 
+mod answer;
+mod level;
+
 use chrono::{NaiveDateTime, NaiveTime};
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
 
+pub use self::level::level;
+use self::level::levels;
 use super::{Attribute, Direction, InRequest, Key, Kind, Level, Matching, Page, Query, Sort, SortKey, Word};
 use crate::dicom::charset::Writing;
 use crate::dicom::data_set::{DataSet, Element, Value};
 use crate::dicom::dictionary;
 use crate::dicom::service::Model;
-use crate::dicom::uid::Encoding;
-use crate::dicom::writer::Writer;
 
 /// What was agreed on for queries, PS3.4 C.5.1.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -155,21 +158,6 @@ impl Identifier {
         Ok(Query { level: Level::Image, keys, ..self.query(u64::MAX) })
     }
 
-    /// An answer: `values` has one text for each attribute that is [`wanted`](Identifier::wanted), several values with
-    /// backslashes between, empty where there is none.
-    pub fn answer(&self, values: &[String], retrieve_ae_title: &str, encoding: Encoding) -> Vec<u8> {
-        let utf8 = Writing::utf8();
-        let fits = values.iter().all(|value| value.is_ascii() || self.writing.encode(value).is_some());
-        let writing = if fits { &self.writing } else { &utf8 };
-        let answer = Answer { level: self.level, values, retrieve_ae_title, encoding, writing };
-        let mut writer = Writer::new(encoding);
-        if !writing.value().is_empty() {
-            writer.put(tags::SPECIFIC_CHARACTER_SET, writing.value().as_bytes());
-        }
-        answer.write(&mut writer, &self.returns);
-        writer.finish()
-    }
-
     fn take(&mut self, element: &Element, identifier: &DataSet, options: Options) -> Result<(), Refused> {
         let Element { tag, vr, value } = element;
         match *tag {
@@ -310,78 +298,6 @@ impl Identifier {
     }
 }
 
-/// What an answer is written from.
-struct Answer<'a> {
-    level: Level,
-    values: &'a [String],
-    retrieve_ae_title: &'a str,
-    encoding: Encoding,
-    writing: &'a Writing,
-}
-
-impl Answer<'_> {
-    fn write(&self, writer: &mut Writer, returns: &[Return]) {
-        for Return { tag, vr, value } in returns {
-            match value {
-                Returned::Held(at) => {
-                    let value = self.values.get(*at).map(String::as_str).unwrap_or_default();
-                    writer.put_as(*tag, *vr, &self.bytes(*vr, value));
-                }
-                Returned::Level => writer.put_as(*tag, *vr, self.level.as_str().as_bytes()),
-                Returned::RetrieveAeTitle => writer.put_as(*tag, *vr, self.retrieve_ae_title.as_bytes()),
-                Returned::Availability => writer.put_as(*tag, *vr, b"ONLINE"),
-                Returned::Item(elements) if self.is_empty(elements) => writer.put_sequence(*tag, []),
-                Returned::Item(elements) => {
-                    let mut item = Writer::new(self.encoding);
-                    self.write(&mut item, elements);
-                    writer.put_sequence(*tag, [item]);
-                }
-                Returned::Nothing if *vr == VR::SQ => writer.put_sequence(*tag, []),
-                Returned::Nothing => writer.put_as(*tag, *vr, b""),
-            }
-        }
-    }
-
-    fn bytes(&self, vr: VR, value: &str) -> Vec<u8> {
-        match vr {
-            VR::US => value.parse::<u16>().map(|number| number.to_le_bytes().to_vec()).unwrap_or_default(),
-            // Whether everything fits was looked at before.
-            _ => self.writing.encode(value).unwrap_or_default(),
-        }
-    }
-
-    fn is_empty(&self, elements: &[Return]) -> bool {
-        elements.iter().all(|element| match element.value {
-            Returned::Held(at) => self.values.get(at).is_none_or(String::is_empty),
-            _ => true,
-        })
-    }
-}
-
-/// The levels of a model, from its top.
-fn levels(model: Model) -> &'static [Level] {
-    match model {
-        Model::PatientRoot => &Level::ALL,
-        Model::StudyRoot => &[Level::Study, Level::Series, Level::Image],
-        Model::PatientStudyOnly => &[Level::Patient, Level::Study],
-    }
-}
-
-/// The level an identifier of this model asks for.
-pub fn level(model: Model, identifier: &DataSet) -> Result<Level, Refused> {
-    let refused = |sentence: String| Refused::of(tags::QUERY_RETRIEVE_LEVEL, sentence);
-    let Some(text) = identifier.text(tags::QUERY_RETRIEVE_LEVEL) else {
-        return Err(refused("There is no Query/Retrieve Level".to_owned()));
-    };
-    let Ok(level) = text.parse::<Level>() else {
-        return Err(refused("The Query/Retrieve Level is none of the standard's".to_owned()));
-    };
-    if !levels(model).contains(&level) {
-        return Err(refused(format!("This information model has no {} level", level.as_str())));
-    }
-    Ok(level)
-}
-
 /// The value of a key as text, backslashes between its values.
 fn written(identifier: &DataSet, element: &Element) -> String {
     match element.vr {
@@ -396,6 +312,7 @@ fn written(identifier: &DataSet, element: &Element) -> String {
 mod tests {
     use super::*;
     use crate::dicom::prescan::{self, Limits};
+    use crate::dicom::uid::Encoding;
 
     fn element(tag: Tag, value: &str) -> Element {
         let vr = dictionary::vr(tag, false);

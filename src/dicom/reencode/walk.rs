@@ -67,7 +67,7 @@ struct Copying {
 }
 
 impl Reencoding {
-    /// A data set of `length` bytes that begins where `source` stands, in another encoding. What a [`survey`] found
+    /// A data set of `length` bytes that begins where `source` stands, in another encoding. What a `survey` found
     /// must be of the same bytes.
     ///
     /// # Errors
