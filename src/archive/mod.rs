@@ -3,12 +3,14 @@
 
 pub mod activity;
 pub mod commit;
+pub mod commitment;
 pub mod find;
 pub mod outgoing;
 pub mod quarantine;
 pub mod receive;
 pub mod retrieve;
 pub mod search;
+mod verify;
 pub mod waypoints;
 
 use std::future::Future;
