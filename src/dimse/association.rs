@@ -396,6 +396,19 @@ impl Association {
         }
     }
 
+    /// Waits until the peer has said something, which is read by whoever asks next. Cancel-safe: all that has come stays.
+    pub async fn speaks(&mut self) -> Result<(), Error> {
+        if !self.fragments.is_empty() || !self.buffer.is_empty() {
+            return Ok(());
+        }
+        self.buffer.reserve(PDU_HEADER);
+        match self.stream.read_buf(&mut self.buffer).await {
+            Ok(0) => Err(Error::Closed),
+            Ok(_) => Ok(()),
+            Err(err) => Err(Error::Io(err)),
+        }
+    }
+
     /// Waits for the peer to cancel the operation with this message ID, PS3.7 section 9.3.2.3. Cancel-safe.
     pub async fn cancelled(&mut self, message_id: u16) -> Result<(), Error> {
         loop {
