@@ -13,6 +13,7 @@ mod db_queries;
 mod db_schema;
 mod db_size;
 mod db_tls;
+mod dimse_commitment;
 mod dimse_find;
 mod dimse_hostile;
 mod dimse_retrieve;
