@@ -506,4 +506,40 @@ CREATE TABLE job_item (
   CONSTRAINT job_item_of_job FOREIGN KEY (job_key) REFERENCES job (job_key)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'What a job is about';
 
-INSERT INTO schema_version (version, upgraded_at) VALUES (19, UTC_TIMESTAMP(6));
+-- A question whether instances are safely stored, PS3.4 annex J: a peer's to us, or ours to a peer. Ours are kept, being
+-- the proof; a peer's are forgotten a month after they ended.
+CREATE TABLE commitment (
+  commitment_key  BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
+  is_ours         BOOLEAN         NOT NULL COMMENT 'we asked the peer; else the peer asked us',
+  ae_title        VARCHAR(16)     NOT NULL COMMENT 'of the peer',
+  transaction_uid VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT '(0008,1195)',
+  repetition      INT UNSIGNED    NOT NULL DEFAULT 0 COMMENT 'how often the peer had used this Transaction UID before',
+  state           VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'waiting: to be asked, or to be reported; asked: for the report; ended; given-up',
+  attempts        INT UNSIGNED    NOT NULL DEFAULT 0 COMMENT 'that brought nothing',
+  next_attempt_at DATETIME(6)     NOT NULL COMMENT 'UTC; of one that was asked: when it is asked again',
+  gives_up_at     DATETIME(6)     NOT NULL COMMENT 'UTC',
+  last_error      VARCHAR(1000)   NOT NULL DEFAULT '' COMMENT 'in words',
+  created_at      DATETIME(6)     NOT NULL COMMENT 'UTC',
+  ended_at        DATETIME(6)     NULL COMMENT 'UTC; of an answer: when it came or was taken',
+  job_key         BIGINT UNSIGNED NULL COMMENT 'the job that sent the instances; jobs are forgotten before this is',
+  PRIMARY KEY (commitment_key),
+  UNIQUE KEY commitment_by_transaction (ae_title, transaction_uid, is_ours, repetition),
+  KEY commitment_by_turn (state, next_attempt_at),
+  KEY commitment_by_job (job_key),
+  KEY commitment_by_end (is_ours, ended_at)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'A question whether instances are safely stored';
+
+-- An instance such a question is about.
+CREATE TABLE commitment_item (
+  commitment_key     BIGINT UNSIGNED NOT NULL,
+  item_number        INT UNSIGNED    NOT NULL COMMENT 'from 1',
+  sop_class_uid      VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT '(0008,1150)',
+  sop_instance_uid   VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT '(0008,1155)',
+  study_instance_uid VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL DEFAULT '' COMMENT '(0020,000D), where we asked',
+  result             SMALLINT UNSIGNED NULL COMMENT '0: committed; else (0008,1197) Failure Reason; null: not known yet',
+  PRIMARY KEY (commitment_key, item_number),
+  KEY commitment_item_by_study (study_instance_uid, commitment_key),
+  CONSTRAINT commitment_item_of_commitment FOREIGN KEY (commitment_key) REFERENCES commitment (commitment_key)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'An instance such a question is about';
+
+INSERT INTO schema_version (version, upgraded_at) VALUES (21, UTC_TIMESTAMP(6));

@@ -17,7 +17,7 @@
 //! - [`codec`]: encoded frames to samples, C and C++ codecs in child processes. [`render`]: samples to pictures.
 //! - [`people`]: signing in, passwords and second factors, and the audit trail people leave. Whose studies somebody sees
 //!   is one condition, [`db::visibility`]; what a role may, [`db::role`].
-//! - [`jobs`]: sending and retrieving, as rows of a table that a few threads work off.
+//! - [`jobs`]: sending and retrieving, as rows of a table that a few threads work off; storage commitment likewise.
 //! - [`web`]: pages and pictures; `web::routes` is its table of contents, with what each address asks of the caller.
 //! - [`server`]: builds all of it and stops it in the right order. [`private_server`]: the database server we run
 //!   where there is none. [`tls`]: certificates, ours and those of others. [`config`], [`cli`]: settings and commands.
@@ -34,6 +34,7 @@
 //! 7. The row of the audit trail is committed before what it tells of is answered.
 //! 8. No password, token or link is stored or logged; no name or ID of a patient is logged.
 //! 9. One thread, the committer, writes instances; one process serves a database (a lock by name says so).
+//! 10. An instance is said to be safely stored only after its file was read again and had the hash of what was received.
 //!
 //! # A C-STORE arrives
 //!

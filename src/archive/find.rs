@@ -1,7 +1,7 @@
 //! What the archive holds: lists and details for people who look for studies.
 //!
 //! The number of statements does not depend on the number of rows: a list of studies is at most six selects, a study
-//! page is six selects. Nor does what a list costs grow with the archive: see [`super::waypoints`] for the list of
+//! page is seven selects. Nor does what a list costs grow with the archive: see [`super::waypoints`] for the list of
 //! everything. A search is counted up to [`MOST_COUNTED`], and where it finds fewer, those alone are sorted.
 
 use std::sync::{Mutex, PoisonError};
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use mysql_async::Conn;
 
 use super::{Archive, Error};
+use crate::db::commitment::{self, StoredAt};
 use crate::db::instance::Document;
 use crate::db::patient::Patient;
 use crate::db::series::Series;
@@ -72,6 +73,8 @@ pub struct StudyDetails {
     pub documents: Vec<Document>,
     /// Numbers of what is in quarantine for its instances.
     pub quarantined: Vec<u64>,
+    /// What each peer has said of the instances that were sent to it.
+    pub stored_at: Vec<StoredAt>,
     /// Other studies of the patient, latest first.
     pub others: Vec<Study>,
 }
@@ -160,10 +163,11 @@ impl Archive {
             let series = series::of_study(&mut conn, key).await?;
             let documents = instance::documents(&mut conn, key, DOCUMENTS_OF_STUDY).await?;
             let quarantined = quarantine::of_study(&mut conn, key, QUARANTINED).await?;
+            let stored_at = commitment::of_study(&mut conn, uid.as_str()).await?;
             let mut others =
                 study::of_patient(&mut conn, study.patient_key, &visibility, STUDIES_OF_PATIENT).await?;
             others.retain(|other| other.study_key != key);
-            Ok(Some(StudyDetails { study, patients, series, documents, quarantined, others }))
+            Ok(Some(StudyDetails { study, patients, series, documents, quarantined, stored_at, others }))
         })
         .await
     }

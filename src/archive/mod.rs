@@ -3,11 +3,13 @@
 
 pub mod activity;
 pub mod commit;
+pub mod commitment;
 pub mod find;
 pub mod quarantine;
 pub mod receive;
 pub mod retrieve;
 pub mod search;
+mod verify;
 pub mod waypoints;
 
 use std::future::Future;

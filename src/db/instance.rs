@@ -88,6 +88,50 @@ pub async fn documents(conn: &mut Conn, study_key: u64, limit: u64) -> Result<Ve
     .await
 }
 
+/// An instance as its file has to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// (0008,0018)
+    pub sop_instance_uid: SopInstanceUid,
+    /// (0008,0016)
+    pub sop_class_uid: SopClassUid,
+    /// Of the file, below the data folder.
+    pub path: String,
+    /// Of the file, bytes.
+    pub size_bytes: u64,
+    /// Where the data set begins in the file.
+    pub data_set_offset: u32,
+    /// Of the data set as received.
+    pub data_set_sha256: Vec<u8>,
+}
+
+impl FromRow for Kept {
+    fn from_row_opt(row: Row) -> std::result::Result<Kept, FromRowError> {
+        Ok(Kept {
+            sop_instance_uid: parsed(&row, "sop_instance_uid")?,
+            sop_class_uid: parsed(&row, "sop_class_uid")?,
+            path: column(&row, "path")?,
+            size_bytes: column(&row, "size_bytes")?,
+            data_set_offset: column(&row, "data_set_offset")?,
+            data_set_sha256: column(&row, "data_set_sha256")?,
+        })
+    }
+}
+
+/// Those of these instances that are there, in no order. Not for lists of more than a few hundred.
+pub async fn kept(conn: &mut Conn, sop_instance_uids: &[&str]) -> Result<Vec<Kept>> {
+    if sop_instance_uids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql = format!(
+        "SELECT sop_instance_uid, sop_class_uid, path, size_bytes, data_set_offset, data_set_sha256
+           FROM instance
+          WHERE sop_instance_uid IN ({})",
+        vec!["?"; sop_instance_uids.len()].join(", ")
+    );
+    conn.exec(sql, sop_instance_uids.iter().map(mysql_async::Value::from).collect::<Vec<_>>()).await
+}
+
 /// An instance as it is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutgoingRow {

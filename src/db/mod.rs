@@ -11,6 +11,7 @@
 //! statement is put together from input: the protocol would run a second one after a semicolon.
 
 pub mod audit;
+pub mod commitment;
 mod encryption;
 mod error;
 pub mod frame;

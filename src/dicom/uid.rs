@@ -108,6 +108,15 @@ uid_types! {
     SopClassUid,
     /// Transfer Syntax UID (0002,0010).
     TransferSyntaxUid,
+    /// Transaction UID (0008,1195).
+    TransactionUid,
+}
+
+impl TransactionUid {
+    /// The UID of these random bits, PS3.5 B.2.
+    pub fn of_random(bits: u128) -> TransactionUid {
+        TransactionUid(format!("2.25.{bits}"))
+    }
 }
 
 /// How the elements of a data set are written, PS3.5 section 7 and annex A.

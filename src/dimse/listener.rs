@@ -21,7 +21,7 @@ use tracing::Instrument;
 
 use super::access::{self, Channel, Known, UnknownPeers};
 use super::association::{Association, Stage};
-use super::negotiation::{self, APPLICATION_CONTEXT_NAME, proposed_services, trim};
+use super::negotiation::{self, APPLICATION_CONTEXT_NAME, Rights, proposed_services, trim};
 use super::scp::{self, Caller, Provider};
 use super::scu::Requestor;
 use super::stream::Stream;
@@ -31,7 +31,6 @@ use crate::archive::activity;
 use crate::db::peer::Refused;
 use crate::db::{self, Pool};
 use crate::dicom::ae_title::AeTitle;
-use crate::dicom::service::Services;
 use crate::tls::{self, Fingerprint};
 
 /// Where peers connect.
@@ -269,8 +268,8 @@ impl Port {
             let reason = AssociationRJServiceProviderPresentationReason::TemporaryCongestion;
             return Ok(transient(reason, "the server is stopping"));
         }
-        let services = match self.decide(&rq, &calling, ip, channel).await {
-            Ok(Ok(services)) => services,
+        let rights = match self.decide(&rq, &calling, ip, channel).await {
+            Ok(Ok(rights)) => rights,
             Ok(Err((reason, why))) => return Ok(permanent(AssociationRJSource::ServiceUser(reason), &why)),
             Err(err) => {
                 tracing::error!(err = &err as &dyn std::error::Error, "cannot look up the caller");
@@ -278,7 +277,7 @@ impl Port {
                 return Ok(transient(reason, "the database does not answer"));
             }
         };
-        let (ac, contexts) = negotiation::accept(&rq, services);
+        let (ac, contexts) = negotiation::accept(&rq, rights);
         tracing::info!(
             contexts = contexts.len(),
             proposed = rq.presentation_contexts.len(),
@@ -311,7 +310,7 @@ impl Port {
         calling: &str,
         ip: IpAddr,
         channel: Channel,
-    ) -> Result<Result<Services, (AssociationRJServiceUserReason, String)>, db::Error> {
+    ) -> Result<Result<Rights, (AssociationRJServiceUserReason, String)>, db::Error> {
         let Ok(title) = calling.parse::<AeTitle>() else {
             let reason = AssociationRJServiceUserReason::CallingAETitleNotRecognized;
             let why = reason.to_string();
@@ -346,7 +345,10 @@ impl Port {
             db::peer::note_refused(&mut conn, &refused).await?;
             self.provider.archive.activity().refused();
         }
-        Ok(decision.access.map_err(|reason| {
+        let offers_commitment =
+            peer.is_some_and(|peer| matches!(known, Known::Yes(_)) && peer.offers_commitment);
+        let rights = decision.access.map(|services| Rights { services, offers_commitment });
+        Ok(rights.map_err(|reason| {
             let why = decision.refusal.unwrap_or_else(|| reason.to_string());
             (reason, why)
         }))

@@ -9,6 +9,8 @@ mod c_move;
 mod c_store;
 pub mod command;
 pub mod listener;
+mod n_action;
+mod n_event_report;
 mod negotiation;
 mod scp;
 pub mod scu;

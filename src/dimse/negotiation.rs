@@ -44,6 +44,21 @@ pub struct PresentationContext {
     pub options: Options,
 }
 
+/// What a peer may do here, and what we want of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rights {
+    /// What it may use.
+    pub services: Services,
+    /// It is asked for storage commitment, and may report that over an association of its own.
+    pub offers_commitment: bool,
+}
+
+impl From<Services> for Rights {
+    fn from(services: Services) -> Rights {
+        Rights { services, offers_commitment: false }
+    }
+}
+
 /// Retired, and still what some devices prefer.
 const EXPLICIT_VR_BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
 
@@ -66,12 +81,13 @@ const PREFERENCE: &[&str] = &[
 /// In which data sets of queries and reports are read and written; Implicit VR has to be, PS3.5 section 10.1.
 const MESSAGES: &[&str] = &[uids::EXPLICIT_VR_LITTLE_ENDIAN, uids::IMPLICIT_VR_LITTLE_ENDIAN];
 
-/// The acceptance of a request by a peer that may use these services, and the contexts it opens.
-pub fn accept(rq: &AssociationRQ, services: Services) -> (AssociationAC, Vec<PresentationContext>) {
+/// The acceptance of a request by a peer with these rights, and the contexts it opens.
+pub fn accept(rq: &AssociationRQ, rights: impl Into<Rights>) -> (AssociationAC, Vec<PresentationContext>) {
+    let rights = rights.into();
     let mut contexts = Vec::new();
     let mut results = Vec::new();
     for proposed in &rq.presentation_contexts {
-        let (reason, transfer_syntax) = match judge(rq, proposed, services) {
+        let (reason, transfer_syntax) = match judge(rq, proposed, rights) {
             Ok(context) if contexts.iter().all(|c: &PresentationContext| c.id != context.id) => {
                 let transfer_syntax = context.transfer_syntax.clone();
                 contexts.push(context);
@@ -113,12 +129,12 @@ pub fn proposed_services(rq: &AssociationRQ) -> Services {
 fn judge(
     rq: &AssociationRQ,
     proposed: &PresentationContextProposed,
-    services: Services,
+    rights: Rights,
 ) -> Result<PresentationContext, PresentationContextResultReason> {
     let abstract_syntax = trim(&proposed.abstract_syntax);
     let service =
         Service::of(abstract_syntax).ok_or(PresentationContextResultReason::AbstractSyntaxNotSupported)?;
-    let roles = granted(service, roles(rq, abstract_syntax), services)
+    let roles = granted(service, roles(rq, abstract_syntax), rights)
         .ok_or(PresentationContextResultReason::UserRejection)?;
     let transfer_syntax = choose(service, &proposed.transfer_syntaxes)
         .ok_or(PresentationContextResultReason::TransferSyntaxesNotSupported)?;
@@ -143,13 +159,18 @@ fn roles(rq: &AssociationRQ, abstract_syntax: &str) -> Option<RequestorRoles> {
     })
 }
 
-/// The roles it gets, if any is left: to store it needs that right, to be sent what it retrieves that of C-GET. Without
-/// a word of roles a requestor is SCU, PS3.7 D.3.3.4.
-fn granted(service: Service, asked: Option<RequestorRoles>, services: Services) -> Option<RequestorRoles> {
+/// The roles it gets, if any is left: to store it needs that right, to be sent what it retrieves that of C-GET, and who
+/// is asked for storage commitment may report it. Without a word of roles a requestor is SCU, PS3.7 D.3.3.4.
+fn granted(service: Service, asked: Option<RequestorRoles>, rights: Rights) -> Option<RequestorRoles> {
     let asked = asked.unwrap_or(RequestorRoles { scu: true, scp: false });
-    let scp = service == Service::Store && asked.scp && services.has(Service::Get);
+    let may_be_scp = match service {
+        Service::Store => rights.services.has(Service::Get),
+        Service::Commit => rights.offers_commitment,
+        Service::Echo | Service::Find | Service::Get | Service::Move => false,
+    };
+    let scp = asked.scp && may_be_scp;
     // Asking for no role at all means the default one.
-    let scu = (asked.scu || !asked.scp) && services.has(service);
+    let scu = (asked.scu || !asked.scp) && rights.services.has(service);
     (scu || scp).then_some(RequestorRoles { scu, scp })
 }
 
@@ -305,7 +326,7 @@ mod tests {
         proposed: PresentationContextProposed,
         services: Services,
     ) -> Result<PresentationContext, PresentationContextResultReason> {
-        judge(&request(vec![proposed.clone()], vec![]), &proposed, services)
+        judge(&request(vec![proposed.clone()], vec![]), &proposed, services.into())
     }
 
     fn role(uid: &str, scu: bool, scp: bool) -> UserVariableItem {
@@ -378,6 +399,22 @@ mod tests {
         let (_, contexts) = accept(&rq, of(&[Service::Store]));
         let sent: Vec<_> = contexts.iter().map(|c| (c.id, c.requestor_is_scu, c.requestor_is_scp)).collect();
         assert_eq!(sent, [(3, true, false)], "and nothing is sent to who may not retrieve");
+    }
+
+    #[test]
+    fn who_is_asked_for_storage_commitment_may_report_it_and_nobody_else() {
+        let commit = uids::STORAGE_COMMITMENT_PUSH_MODEL;
+        let offered = proposed(commit, &[uids::IMPLICIT_VR_LITTLE_ENDIAN]);
+        let roles = |scu, services: &[Service], offers_commitment| {
+            let rq = request(vec![offered.clone()], vec![role(commit, scu, true)]);
+            let (_, contexts) = accept(&rq, Rights { services: of(services), offers_commitment });
+            contexts.first().map(|context| (context.requestor_is_scu, context.requestor_is_scp))
+        };
+        assert_eq!(roles(false, &[], true), Some((false, true)));
+        assert_eq!(roles(false, &[Service::Commit], false), None);
+        assert_eq!(roles(true, &[Service::Commit], false), Some((true, false)));
+        assert_eq!(roles(true, &[Service::Commit], true), Some((true, true)));
+        assert_eq!(roles(true, &[Service::Store, Service::Get], false), None);
     }
 
     #[test]

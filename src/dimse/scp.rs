@@ -5,10 +5,11 @@ use dicom_ul::pdu::AbortRQServiceProviderReason;
 
 use super::association::{Association, Request};
 use super::command::{self, CommandSet};
+use super::n_action::Reported;
 use super::negotiation::PresentationContext;
 use super::scu::Requestor;
 use super::status::Status;
-use super::{Error, c_echo, c_find, c_get, c_move, c_store};
+use super::{Error, c_echo, c_find, c_get, c_move, c_store, n_action, n_event_report};
 use crate::archive::Archive;
 use crate::archive::activity::Presence;
 use crate::archive::receive::Audited;
@@ -59,6 +60,22 @@ pub async fn serve(
     caller: &Caller,
     presence: &Presence,
 ) -> Result<(), Error> {
+    let mut reported = None;
+    let served = messages(association, provider, caller, presence, &mut reported).await;
+    // What the peer did not wait for goes to it by another association.
+    if let Some(reported) = reported {
+        n_action::queue(&provider.archive, reported).await;
+    }
+    served
+}
+
+async fn messages(
+    association: &mut Association,
+    provider: &Provider,
+    caller: &Caller,
+    presence: &Presence,
+    reported: &mut Option<Reported>,
+) -> Result<(), Error> {
     let archive = &provider.archive;
     loop {
         presence.waits();
@@ -83,6 +100,18 @@ pub async fn serve(
             }
             (Some(command::C_MOVE_RQ), Service::Move) => {
                 c_move::serve(association, provider, presence, caller, &context, &command).await?;
+            }
+            (Some(command::N_ACTION_RQ), Service::Commit) if context.requestor_is_scu => {
+                n_action::serve(association, archive, caller, &context, &command, reported).await?;
+            }
+            (Some(command::N_EVENT_REPORT_RSP), Service::Commit)
+                if n_action::answers(*reported, &command) =>
+            {
+                drain(association, &context, &command).await?;
+                n_action::reported(archive, reported.take(), &command).await;
+            }
+            (Some(command::N_EVENT_REPORT_RQ), Service::Commit) if context.requestor_is_scp => {
+                n_event_report::serve(association, archive, caller, &context, &command).await?;
             }
             // There is nothing under way that could be cancelled, and a cancel has no response, PS3.7 9.3.2.3.
             (Some(command::C_CANCEL_RQ), _) => drain(association, &context, &command).await?,

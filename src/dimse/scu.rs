@@ -4,6 +4,7 @@
 
 mod association;
 mod called;
+pub mod commitment;
 mod connection;
 mod error;
 mod find;

@@ -7,6 +7,20 @@ pub struct Status(pub u16);
 impl Status {
     /// PS3.7 C.1.1.
     pub const SUCCESS: Status = Status(0x0000);
+    /// PS3.7 C.5.21: the service could not be performed.
+    pub const PROCESSING_FAILURE: Status = Status(0x0110);
+    /// PS3.7 C.5.14: the SOP instance is not known here.
+    pub const NO_SUCH_SOP_INSTANCE: Status = Status(0x0112);
+    /// PS3.7 C.5.11: the type of the event is not known.
+    pub const NO_SUCH_EVENT_TYPE: Status = Status(0x0113);
+    /// PS3.7 C.5.9: a value of the data set is missing or inappropriate.
+    pub const INVALID_ARGUMENT_VALUE: Status = Status(0x0115);
+    /// PS3.7 C.5.15: the SOP class is not known here.
+    pub const NO_SUCH_SOP_CLASS: Status = Status(0x0118);
+    /// PS3.7 C.5.10: the type of the action is not known.
+    pub const NO_SUCH_ACTION: Status = Status(0x0123);
+    /// PS3.7 C.5.23: the same may be asked again later, or less of it.
+    pub const RESOURCE_LIMITATION: Status = Status(0x0213);
     /// PS3.7 C.5.26: the SCP does not offer this service.
     pub const UNRECOGNIZED_OPERATION: Status = Status(0x0211);
     /// PS3.7 C.5.13: a parameter of the command is missing or wrong.

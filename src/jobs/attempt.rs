@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::ledger::Ledger;
-use super::{Tools, retrieve, send};
+use super::{Tools, commitment, retrieve, send};
 use crate::db::job::turn::{self, End, Lease, Renewed};
 use crate::db::job::{Job, Kind};
 use crate::db::{self};
@@ -45,8 +45,7 @@ pub async fn run(tools: &Tools, job: Job, lease: Lease) {
     let settled = async {
         write(tools, &job, &ledger).await?;
         let end = end(tools, &job, &ledger, halt, trouble).await?;
-        let mut conn = db::acquire(&tools.pool).await?;
-        turn::give_back(&mut conn, job.job_key, &lease, &end).await?;
+        give_back(tools, &job, &lease, &end).await?;
         Ok::<End, db::Error>(end)
     };
     match settled.await {
@@ -134,6 +133,20 @@ async fn write(tools: &Tools, job: &Job, ledger: &Ledger) -> Result<(), db::Erro
         ledger.put_back(taken);
     }
     written
+}
+
+/// Gives a job back. The peer is to be asked whether what was sent so far is safely stored: that stands in the same
+/// transaction, so that neither is there without the other, and holds also where somebody ends a job between two turns.
+async fn give_back(tools: &Tools, job: &Job, lease: &Lease, end: &End) -> Result<(), db::Error> {
+    let mut conn = db::acquire(&tools.pool).await?;
+    let mut change = conn.start_transaction(Default::default()).await?;
+    let given = turn::give_back(&mut change, job.job_key, lease, end).await?;
+    if given && job.kind == Kind::Send {
+        let most = commitment::ASKED_AT_ONCE;
+        let uids = commitment::transaction_uid;
+        db::commitment::add_of_job(&mut change, job.job_key, &job.ae_title, most, uids).await?;
+    }
+    Ok(change.commit().await?)
 }
 
 /// What follows from how a turn went.

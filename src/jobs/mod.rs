@@ -1,5 +1,5 @@
 //! Work that outlives a request: what people ask to be sent and retrieved, as rows of `job` and `job_item`, worked off by
-//! a few threads.
+//! a few threads. What is asked and reported of storage commitment has a thread of its own, [`commitment`].
 //!
 //! A job is claimed with a lease that is renewed while somebody works on it; one whose lease is over is taken up again,
 //! so a crash loses none. Sending is at least once: what was acknowledged is written in batches, and a crash sends the
@@ -7,6 +7,7 @@
 //! work fails by itself; what may work later is tried again with growing pauses until the job's patience ends.
 
 mod attempt;
+pub mod commitment;
 mod ledger;
 mod retrieve;
 mod send;
@@ -44,6 +45,8 @@ pub struct Schedule {
     pub look: Duration,
     /// How long an instance that is under way gets when the job or the program is to end.
     pub grace: Duration,
+    /// When storage commitment is asked for and reported.
+    pub commitment: commitment::Times,
 }
 
 impl Default for Schedule {
@@ -56,6 +59,7 @@ impl Default for Schedule {
             lease: Duration::from_secs(300),
             look: Duration::from_secs(2),
             grace: Duration::from_secs(10),
+            commitment: commitment::Times::default(),
         }
     }
 }
@@ -109,17 +113,10 @@ impl Jobs {
             claiming: Arc::default(),
             stopping,
         };
-        let mut ended = Vec::new();
+        let mut ended =
+            vec![thread("commitment", tools.clone(), async |tools| commitment::work(tools).await)?];
         for _ in 0..workers {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let (tools, (end, told)) = (tools.clone(), oneshot::channel());
-            let working = move || {
-                runtime.block_on(work(&tools));
-                drop(tools);
-                let _ = end.send(()); // whoever waited for it has gone
-            };
-            std::thread::Builder::new().name("jobs".into()).spawn(working)?;
-            ended.push(told);
+            ended.push(thread("jobs", tools.clone(), async |tools| work(tools).await)?);
         }
         Ok(Jobs { ended })
     }
@@ -143,6 +140,23 @@ pub async fn take_over(pool: &Pool) -> Result<(), db::Error> {
         tracing::warn!(count = left, "took up {left} jobs that were under way when filmroom last ended");
     }
     Ok(())
+}
+
+/// A thread that does this with a runtime of its own. What is returned tells of its end.
+fn thread(
+    name: &str,
+    tools: Tools,
+    work: impl AsyncFnOnce(&Tools) + Send + 'static,
+) -> io::Result<oneshot::Receiver<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (end, told) = oneshot::channel();
+    let working = move || {
+        runtime.block_on(work(&tools));
+        drop(tools);
+        let _ = end.send(()); // whoever waited for it has gone
+    };
+    std::thread::Builder::new().name(name.into()).spawn(working)?;
+    Ok(told)
 }
 
 async fn work(tools: &Tools) {

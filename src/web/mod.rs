@@ -5,6 +5,7 @@ pub mod account;
 pub mod assets;
 pub mod association;
 pub mod audit;
+pub mod commitment;
 pub mod error;
 pub mod events;
 pub mod filters;

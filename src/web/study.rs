@@ -5,6 +5,7 @@ use askama::Template;
 use chrono::Local;
 
 use super::access::Caller;
+use super::commitment::{Kept, kept};
 use super::error::Error;
 use super::filters::{COLUMNS, Filters, PAGE_SIZES, Period};
 use super::page::{self, Layout};
@@ -320,6 +321,8 @@ struct StudyPage {
     also_under: Vec<Named>,
     demographics_differ: bool,
     quarantined: Vec<u64>,
+    /// Which peers have stored it safely; nothing for those who come by a share link.
+    kept: Vec<Kept>,
     series: Vec<SeriesCard>,
     documents: Vec<DocumentRow>,
     others: Vec<StudyRow>,
@@ -344,7 +347,7 @@ pub async fn show(
 }
 
 fn study_page(layout: Layout, details: StudyDetails) -> StudyPage {
-    let StudyDetails { study, patients, series, documents, quarantined, others } = details;
+    let StudyDetails { study, patients, series, documents, quarantined, stored_at, others } = details;
     let uid = study.study_instance_uid.to_string();
     let mut patients = patients.iter().map(named);
     let filed_under = patients.next();
@@ -372,6 +375,10 @@ fn study_page(layout: Layout, details: StudyDetails) -> StudyPage {
         study_id: study.study_id,
         institution: study.institution_name,
         demographics_differ: study.demographics_differ,
+        kept: match layout.shared_until {
+            None => kept(&stored_at, study.number_of_study_related_instances.into()),
+            Some(_) => Vec::new(),
+        },
         // They name other patients, and lead where nobody gets by a share link.
         has_flags: is_flagged && layout.shared_until.is_none(),
         layout,

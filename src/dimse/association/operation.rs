@@ -6,9 +6,10 @@ use std::time::Duration;
 use dicom_dictionary_std::tags;
 use dicom_ul::Pdu;
 use dicom_ul::pdu::AbortRQServiceProviderReason as AbortReason;
+use tokio::io::AsyncReadExt;
 use tokio::time::Instant;
 
-use super::{Association, Stage};
+use super::{Association, PDU_HEADER, Stage};
 use crate::dimse::Error;
 use crate::dimse::command::{self, CommandSet};
 
@@ -49,6 +50,19 @@ impl Association {
                 }
                 return Ok(command);
             }
+        }
+    }
+
+    /// Waits until the peer has said something, which is read by whoever asks next. Cancel-safe: all that has come stays.
+    pub async fn speaks(&mut self) -> Result<(), Error> {
+        if !self.fragments.is_empty() || !self.buffer.is_empty() {
+            return Ok(());
+        }
+        self.buffer.reserve(PDU_HEADER);
+        match self.stream.read_buf(&mut self.buffer).await {
+            Ok(0) => Err(Error::Closed),
+            Ok(_) => Ok(()),
+            Err(err) => Err(Error::Io(err)),
         }
     }
 

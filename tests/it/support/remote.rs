@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use filmroom::db::peer::{self, Encryption, PeerDetails};
 use filmroom::dicom::service::{Service, Services};
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 
 use super::database::TestDatabase;
@@ -17,7 +17,7 @@ use super::instance::Instance;
 /// An archive that runs as a process of its own. Dropping it kills it.
 pub struct Remote {
     _child: Child,
-    _stdin: Option<ChildStdin>,
+    stdin: Option<ChildStdin>,
     folder: tempfile::TempDir,
     pub ae_title: &'static str,
     pub port: u16,
@@ -102,14 +102,26 @@ impl Remote {
             assert!(began.elapsed() < Duration::from_secs(60), "{ae_title} does not listen");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        Remote { _child: child, _stdin: None, folder, ae_title, port, lines: Arc::default() }
+        Remote { _child: child, stdin: None, folder, ae_title, port, lines: Arc::default() }
     }
 
     /// scp.py with these manners.
     pub async fn scripted(arguments: &[&str]) -> Remote {
+        Remote::of_script("scp.py", arguments).await
+    }
+
+    /// commitment.py as an archive with these manners, which finds filmroom at `us`.
+    pub async fn committing(us: SocketAddr, manners: &[&str]) -> Remote {
+        let mut remote = Remote::of_script("commitment.py", &[&["serve"], manners].concat()).await;
+        let stdin = remote.stdin.as_mut().expect("its input");
+        stdin.write_all(format!("{}\n", us.port()).as_bytes()).await.expect("it reads");
+        remote
+    }
+
+    async fn of_script(script: &str, arguments: &[&str]) -> Remote {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut child = Command::new(root.join(".tools/venv/bin/python"))
-            .arg(root.join("tests/it/support/scp.py"))
+            .arg(root.join("tests/it/support").join(script))
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -128,7 +140,7 @@ impl Remote {
         });
         let stdin = child.stdin.take();
         let folder = tempfile::tempdir().expect("a folder");
-        Remote { _child: child, _stdin: stdin, folder, ae_title: "SCRIPTED", port, lines }
+        Remote { _child: child, stdin, folder, ae_title: "SCRIPTED", port, lines }
     }
 
     /// What a script has taken, in its order.
