@@ -123,6 +123,12 @@ impl Kind {
         }
     }
 
+    /// The same of 400 frames: 105 MB.
+    pub fn long_cine() -> Kind {
+        let Kind { pixels, .. } = Kind::cine();
+        Kind { frames: 400, pixels: Arc::new(pixels.repeat(2)), ..Kind::cine() }
+    }
+
     /// A slice of 16 x 16 pixels: what is left is header and index.
     pub fn tiny() -> Kind {
         Kind { rows: 16, columns: 16, pixels: Arc::new(phantom(16, 16, 4095, 24)), ..Kind::ct() }
@@ -137,7 +143,7 @@ impl Kind {
         let family = FAMILIES[patient as usize % FAMILIES.len()];
         let given = GIVEN[patient as usize / FAMILIES.len() % GIVEN.len()];
         let day = format!("20{:02}{:02}{:02}", 14 + study % 12, 1 + study / 12 % 12, 1 + study / 144 % 28);
-        let mut header = Header(Vec::with_capacity(2048));
+        let mut header = DataSet(Vec::with_capacity(2048));
         header.text(0x0008, 0x0005, b"CS", "ISO_IR 100");
         header.text(0x0008, 0x0008, b"CS", "ORIGINAL\\PRIMARY\\AXIAL");
         header.text(0x0008, 0x0016, b"UI", self.sop_class_uid);
@@ -163,7 +169,7 @@ impl Kind {
         header.text(0x0008, 0x1070, b"PN", "Operator^One");
         header.text(0x0008, 0x1090, b"LO", "Scan 64");
         header.text(0x0010, 0x0010, b"PN", &format!("{family}^{given}"));
-        header.text(0x0010, 0x0020, b"LO", &format!("P{run:02}{patient:06}"));
+        header.text(0x0010, 0x0020, b"LO", &patient_id(run, patient));
         let born = (1930 + patient % 80, 1 + patient % 12, 1 + patient % 28);
         header.text(0x0010, 0x0030, b"DA", &format!("{}{:02}{:02}", born.0, born.1, born.2));
         header.text(0x0010, 0x0040, b"CS", ["F", "M"][patient as usize % 2]);
@@ -218,6 +224,16 @@ impl Kind {
     }
 }
 
+/// Patient ID of this patient.
+pub fn patient_id(run: u32, patient: u32) -> String {
+    format!("P{run:02}{patient:06}")
+}
+
+/// Whether this patient's family name is Smith.
+pub fn is_called_smith(patient: u32) -> bool {
+    FAMILIES[patient as usize % FAMILIES.len()] == "Smith"
+}
+
 impl Instance {
     /// Bytes of its data set.
     pub fn len(&self) -> usize {
@@ -226,15 +242,17 @@ impl Instance {
 }
 
 /// A data set in Explicit VR Little Endian, growing.
-struct Header(Vec<u8>);
+#[derive(Default)]
+pub struct DataSet(pub Vec<u8>);
 
-impl Header {
+impl DataSet {
     fn tag(&mut self, group: u16, element: u16) {
         self.0.extend_from_slice(&group.to_le_bytes());
         self.0.extend_from_slice(&element.to_le_bytes());
     }
 
-    fn text(&mut self, group: u16, element: u16, vr: &[u8; 2], value: &str) {
+    /// Adds an element; they are added in the order of their tags.
+    pub fn text(&mut self, group: u16, element: u16, vr: &[u8; 2], value: &str) {
         let length = value.len().next_multiple_of(2);
         self.tag(group, element);
         self.0.extend_from_slice(vr);

@@ -13,7 +13,8 @@ use mysql_async::{Conn, Value};
 
 use super::data::{Instance, Kind, Place};
 use super::database::Database;
-use super::sender::{Keep, Sent, ThrowAway, send_to_sink};
+use super::sender::{Sent, send_to_sink};
+use super::sink::{Keep, ThrowAway};
 
 /// Files a second that `threads` threads write and make durable, each the bytes of a CT slice.
 pub fn files(place: &Path, threads: usize) -> io::Result<f64> {

@@ -94,6 +94,19 @@ impl Http {
         }
     }
 
+    /// `PUT` of something that has to be taken.
+    pub fn put(&mut self, address: &str, body: &str) -> io::Result<()> {
+        let (host, length) = (self.host, body.len());
+        let request =
+            format!("PUT {address} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n{body}");
+        self.stream.get_mut().write_all(request.as_bytes())?;
+        let first = self.line()?;
+        match first.split(' ').nth(1) {
+            Some("200") => Ok(()),
+            _ => Err(io::Error::other(format!("{address}: {first}"))),
+        }
+    }
+
     fn line(&mut self) -> io::Result<String> {
         let mut line = String::new();
         if self.stream.read_line(&mut line)? == 0 {

@@ -40,17 +40,27 @@ pub fn of_tiny(bench: &mut Bench, server: &Server) -> io::Result<()> {
     Ok(())
 }
 
-/// filmroom's list and its store with this many studies, three series and five instances a study in the index.
-pub fn at_size(bench: &mut Bench, studies: u64) -> io::Result<()> {
-    let name = format!("bench_{studies}");
+/// filmroom with this many studies, three series and five instances a study in the index.
+pub fn filled(bench: &mut Bench, studies: u64) -> io::Result<Server> {
+    let name = database_of(studies);
     fill(bench, &name, studies)?;
     let folder = bench.place.join("size");
     std::fs::create_dir_all(&folder)?;
     bench.database.settle()?;
     let server = Server::start_on(Product::Filmroom, &folder, &bench.database, &name)?;
-    bench.say(&format!("filmroom: study list with {studies} studies"));
     std::thread::sleep(SURVEY);
-    let mut http = Http::to(&server)?;
+    Ok(server)
+}
+
+/// The database of the index with this many studies.
+pub fn database_of(studies: u64) -> String {
+    format!("bench_{studies}")
+}
+
+/// Its list.
+pub fn at_size(bench: &mut Bench, server: &Server, studies: u64) -> io::Result<()> {
+    bench.say(&format!("filmroom: study list with {studies} studies"));
+    let mut http = Http::to(server)?;
     let last = studies / 25;
     let of = Of::Product(Product::Filmroom);
     for sort in ["date", "patient"] {
@@ -73,7 +83,7 @@ pub fn at_size(bench: &mut Bench, studies: u64) -> io::Result<()> {
     // People who see their own studies: one physician of 300, and a practice of many.
     let physician = rows::a_physician();
     for (who, names) in [("one physician", physician.as_str()), ("all physicians with B", "B*")] {
-        let session = super::people::session(&bench.database, &name, Role::Referrer, names)?;
+        let session = super::people::session(&bench.database, &database_of(studies), Role::Referrer, names)?;
         let mut http = Http::signed_in(server.http, Some(&session))?;
         for (title, address) in [
             ("first page of 25, by date", "/studies"),
@@ -89,7 +99,7 @@ pub fn at_size(bench: &mut Bench, studies: u64) -> io::Result<()> {
 
 /// Stores beside an index that is full and one that is empty, in turns.
 pub fn store_at_size(bench: &mut Bench, studies: u64) -> io::Result<()> {
-    let name = format!("bench_{studies}");
+    let name = database_of(studies);
     for round in 1..=bench.rounds {
         for (title, database) in [("an empty index", "bench_empty"), ("5,000,000 instances", name.as_str())] {
             bench.say(&format!("round {round}: filmroom: store into {title}"));

@@ -1,24 +1,29 @@
 //! filmroom beside its peers: the same data, the same senders, the same disk and database server, in turns.
 //!
-//! `make bench` runs all of it, `make bench ONLY=store` a part: `store`, `tiny`, `picture`, `list`, `size`. Three rounds
-//! (`ROUNDS=5` for another number), every product in each, so that what the machine does meanwhile hits all alike; the
-//! figures are medians. `PEERS=no` measures filmroom alone. The table goes to standard output, and everything that was
-//! measured to
-//! `target/bench/results.json`.
+//! `make bench` runs all of it, `make bench ONLY=store` a part: `store`, `tiny`, `list`, `query`, `retrieve`,
+//! `picture`, `size`. Three rounds (`ROUNDS=5` for another number), every product in each, so that what the machine does
+//! meanwhile hits all alike; the figures are medians. `PEERS=no` measures filmroom alone. The table goes to standard
+//! output, and everything that was measured to `target/bench/results.json`.
 
 mod data;
 mod database;
 mod floor;
 mod http;
+mod known;
 mod list;
 mod people;
 mod picture;
 mod process;
+mod query;
 mod report;
+mod requestor;
+mod retrieve;
 mod rows;
 mod sender;
 mod server;
+mod sink;
 mod store;
+mod wire;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -30,13 +35,16 @@ use serde_json::json;
 
 use database::Database;
 use report::Report;
-use server::Product;
+use server::{Product, Server};
+use sink::Destination;
 
 /// All that a part of the run needs.
 struct Bench {
     database: Database,
     /// Where everything is stored, on the disk that is measured.
     place: PathBuf,
+    /// Where C-MOVE goes.
+    destination: Destination,
     report: Report,
     /// What is said below the table.
     notes: Vec<String>,
@@ -53,7 +61,7 @@ struct Tiny {
 
 const TINY: Tiny = Tiny { studies: 4000, instances: 5 };
 const SIZES: [u64; 2] = [100_000, 1_000_000];
-const PARTS: [&str; 5] = ["store", "tiny", "picture", "list", "size"];
+const PARTS: [&str; 7] = ["store", "tiny", "list", "query", "retrieve", "picture", "size"];
 
 impl Bench {
     /// Says what is done now.
@@ -97,6 +105,7 @@ fn run() -> io::Result<()> {
         return Err(io::Error::other(format!("ONLY={unknown} is no part; there are {}", PARTS.join(", "))));
     }
     let wants = |part: &str| parts.is_empty() || parts.contains(&part);
+    let wants_tiny = ["tiny", "list", "query", "retrieve"].into_iter().any(wants);
     let with_peers = std::env::var("PEERS").map_or(true, |peers| peers != "no");
     let rounds = std::env::var("ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(3);
 
@@ -113,6 +122,7 @@ fn run() -> io::Result<()> {
     let mut bench = Bench {
         database,
         place,
+        destination: Destination::start()?,
         report: Report::default(),
         notes: Vec::new(),
         rounds,
@@ -124,6 +134,9 @@ fn run() -> io::Result<()> {
         if wants("store") {
             store::limits(&mut bench)?;
         }
+        if wants("retrieve") {
+            retrieve::limits(&mut bench)?;
+        }
         for product in Product::ALL {
             if product != Product::Filmroom && !with_peers {
                 continue;
@@ -132,9 +145,9 @@ fn run() -> io::Result<()> {
                 let result = store::images(&mut bench, product);
                 bench.allow_for(product, result)?;
             }
-            if wants("tiny") || wants("list") {
+            if wants_tiny {
                 let result = store::tiny(&mut bench, product).and_then(|server| match product.has_http() {
-                    true => list::of_tiny(&mut bench, &server),
+                    true => on_tiny(&mut bench, &server, wants),
                     false => Ok(()),
                 });
                 bench.allow_for(product, result)?;
@@ -145,13 +158,51 @@ fn run() -> io::Result<()> {
             }
         }
     }
+    for studies in SIZES {
+        at_size(&mut bench, studies, wants)?;
+    }
     if wants("size") {
-        for studies in SIZES {
-            list::at_size(&mut bench, studies)?;
-        }
         list::store_at_size(&mut bench, SIZES[1])?;
     }
     finish(bench)
+}
+
+/// What is asked of a server with the tiny studies. The slices come last, because they are a study more.
+fn on_tiny(bench: &mut Bench, server: &Server, wants: impl Fn(&str) -> bool) -> io::Result<()> {
+    if wants("list") {
+        list::of_tiny(bench, server)?;
+    }
+    if !wants("query") && !wants("retrieve") {
+        return Ok(());
+    }
+    known::make_known(bench, server, server::DATABASE)?;
+    if wants("query") {
+        query::of_tiny(bench, server)?;
+    }
+    let slices = retrieve::store_series(server)?;
+    if wants("query") {
+        query::of_series(bench, server, &slices)?;
+    }
+    if wants("retrieve") {
+        retrieve::all(bench, server, &slices)?;
+    }
+    Ok(())
+}
+
+/// What is asked of filmroom with an index of this size: lists of each, queries of the largest.
+fn at_size(bench: &mut Bench, studies: u64, wants: impl Fn(&str) -> bool) -> io::Result<()> {
+    let is_queried = wants("query") && Some(&studies) == SIZES.last();
+    if !wants("size") && !is_queried {
+        return Ok(());
+    }
+    let server = list::filled(bench, studies)?;
+    if wants("size") {
+        list::at_size(bench, &server, studies)?;
+    }
+    if is_queried {
+        query::at_size(bench, &server, studies)?;
+    }
+    Ok(())
 }
 
 fn finish(bench: Bench) -> io::Result<()> {

@@ -20,10 +20,27 @@ pub fn cpu_seconds(pid: u32) -> io::Result<f64> {
 
 /// Resident bytes of a process and of its children.
 pub fn resident_bytes(pid: u32) -> io::Result<u64> {
+    bytes_of(pid, "VmRSS:")
+}
+
+/// Resident bytes of a process and of its children at most, each since its start or [`forget_peak`].
+pub fn peak_resident_bytes(pid: u32) -> io::Result<u64> {
+    bytes_of(pid, "VmHWM:")
+}
+
+/// Begins anew with the peak of a process and its children.
+pub fn forget_peak(pid: u32) -> io::Result<()> {
+    for pid in with_children(pid)? {
+        std::fs::write(format!("/proc/{pid}/clear_refs"), "5")?;
+    }
+    Ok(())
+}
+
+fn bytes_of(pid: u32, field: &str) -> io::Result<u64> {
     let mut bytes = 0;
     for pid in with_children(pid)? {
         let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else { continue };
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
         let kilobytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
         bytes += kilobytes.unwrap_or(0) * 1024;
     }

@@ -68,7 +68,7 @@ pub struct Server {
 static STARTED: AtomicUsize = AtomicUsize::new(1);
 
 /// The name of the database a product gets on the shared server.
-const DATABASE: &str = "bench";
+pub const DATABASE: &str = "bench";
 
 impl Server {
     /// Starts it with nothing in it, its files below `place`.
@@ -151,6 +151,16 @@ impl Server {
     /// Resident bytes now.
     pub fn resident_bytes(&self) -> io::Result<u64> {
         process::resident_bytes(self.child.id())
+    }
+
+    /// Begins anew with the most memory it ever had.
+    pub fn forget_peak(&self) -> io::Result<()> {
+        process::forget_peak(self.child.id())
+    }
+
+    /// Resident bytes at most since then.
+    pub fn peak_resident_bytes(&self) -> io::Result<u64> {
+        process::peak_resident_bytes(self.child.id())
     }
 
     /// Whether it stores its index in the shared database server.

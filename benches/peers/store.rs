@@ -2,13 +2,14 @@
 
 use std::io;
 
-use super::data::{Instance, Kind, Place};
+use super::data::{self, Instance, Kind, Place};
 use super::database::Database;
 use super::floor::{self, loads};
 use super::process;
 use super::report::{Better, Of, Report};
 use super::sender::{self, Sent};
 use super::server::{Product, Server};
+use super::sink::ThrowAway;
 use super::{Bench, TINY};
 
 const SECTION: &str = "C-STORE";
@@ -72,10 +73,31 @@ pub fn tiny_loads(instances: u32, run: usize) -> Vec<impl Iterator<Item = Instan
         let kind = kind.clone();
         (association * each..(association + 1) * each).map(move |number| {
             let (study, instance) = (number / TINY.instances, number % TINY.instances + 1);
-            kind.at(Place { run: 100 + run as u32, patient: study * 2 / 3, study, series: 1, instance })
+            kind.at(Place {
+                run: TINY_RUN + run as u32,
+                patient: patient_of(study),
+                study,
+                series: 1,
+                instance,
+            })
         })
     };
     (0..4).map(list).collect()
+}
+
+const TINY_RUN: u32 = 100;
+
+/// The patient of a tiny study. There are two thirds as many as studies; 32 are called Smith and have two studies each.
+fn patient_of(study: u32) -> u32 {
+    match study * 2 / 3 {
+        patient if data::is_called_smith(patient) && patient >= 1280 => patient + 1,
+        patient => patient,
+    }
+}
+
+/// Patient ID of the patient of this tiny study, as [`tiny`] stores it.
+pub fn tiny_patient_id(study: u32) -> String {
+    data::patient_id(TINY_RUN + 2, patient_of(study % TINY.studies))
 }
 
 /// What the sender and the machine reach.
@@ -120,8 +142,7 @@ pub fn limits(bench: &mut Bench) -> io::Result<()> {
         bench.report.add(SECTION, title, "MB/s", Better::Higher, Of::Floor, serial);
     }
     let ceiling =
-        sender::send_to_sink(tiny_loads(TINY.studies * TINY.instances, 2), |_| Ok(sender::ThrowAway))?
-            .per_second();
+        sender::send_to_sink(tiny_loads(TINY.studies * TINY.instances, 2), |_| Ok(ThrowAway))?.per_second();
     bench.report.add(SECTION, TINY_TITLE, "instances/s", Better::Higher, Of::Ceiling, ceiling);
     let loopback = floor::loopback()?;
     bench.report.add(MACHINE, "loopback, 1 connection", "MB/s", Better::Higher, Of::Floor, loopback);
