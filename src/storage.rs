@@ -101,6 +101,11 @@ impl Storage {
         Ok(Placed { incoming, directory, stored: StoredPath(relative) })
     }
 
+    /// The data folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Opens a stored file for reading, by the text of its `path` column.
     pub fn read(&self, path: &str) -> io::Result<File> {
         File::open(self.root.join(path))
