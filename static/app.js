@@ -170,14 +170,19 @@ async function lookAgain() {
   const shown = document.querySelector("[data-again]");
   if (!shown) return;
   if (!document.hidden) {
-    const response = await fetch(location.pathname, { headers: { Accept: "text/html", "X-Refresh": "1" } });
-    if (response.redirected) return location.reload();
-    const page = new DOMParser().parseFromString(await response.text(), "text/html");
-    // Once everything is over the mark is gone, and so is the reason to look again.
-    const fresh = page.querySelector("main");
-    const focused = document.activeElement?.closest?.("form")?.getAttribute("action");
-    if (response.ok && fresh) document.querySelector("main").replaceWith(document.adoptNode(fresh));
-    if (focused) document.querySelector(`form[action="${focused}"] button`)?.focus();
+    try {
+      const response = await fetch(location.pathname, { headers: { Accept: "text/html", "X-Refresh": "1" } });
+      if (response.redirected) return location.reload();
+      const page = new DOMParser().parseFromString(await response.text(), "text/html");
+      // Once everything is over the mark is gone, and so is the reason to look again.
+      const fresh = page.querySelector("main");
+      const focused = document.activeElement?.closest?.("form")?.getAttribute("action");
+      if (response.ok && fresh) document.querySelector("main").replaceWith(document.adoptNode(fresh));
+      if (focused) document.querySelector(`form[action="${focused}"] button`)?.focus();
+    } catch (error) {
+      // The server is away for a moment, and will be back.
+      if (!(error instanceof TypeError)) throw error;
+    }
   }
   setTimeout(lookAgain, 2000);
 }
