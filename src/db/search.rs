@@ -116,12 +116,11 @@ fn decimal(number: f64) -> String {
     if exact.len() <= 16 {
         return exact;
     }
-    (0..=14)
-        .rev()
-        .map(|digits| format!("{number:.digits$}"))
-        .chain((0..=9).rev().map(|digits| format!("{number:.digits$e}")))
-        .find(|text| text.len() <= 16)
-        .unwrap_or_default()
+    let fixed = (0..=14).map(|digits| format!("{number:.digits$}"));
+    let with_exponent = (0..=9).map(|digits| format!("{number:.digits$e}"));
+    let error = |text: &String| text.parse::<f64>().map_or(f64::INFINITY, |read| (read - number).abs());
+    let fitting = fixed.chain(with_exponent).filter(|text| text.len() <= 16);
+    fitting.min_by(|one, other| error(one).total_cmp(&error(other))).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -139,7 +139,11 @@ impl Sent {
         statement(&self.administrator, "TRUNCATE TABLE mysql.general_log").await;
         let sent = sent.iter().map(|sent| String::from_utf8_lossy(sent));
         let plain = sent.map(|sent| sent.split_whitespace().collect::<Vec<_>>().join(" "));
-        let is_explained = |sent: &String| sent.starts_with("SELECT") || sent.starts_with("UPDATE");
+        // A statement of a thread that looks for work now and then may be executed while the log is switched, and stands
+        // there without its values.
+        let is_explained = |sent: &String| {
+            (sent.starts_with("SELECT") || sent.starts_with("UPDATE")) && !sent.ends_with("LIMIT ?")
+        };
         plain
             .filter(is_explained)
             .map(|sent| (kind(&sent), sent))

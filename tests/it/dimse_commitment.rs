@@ -55,7 +55,10 @@ impl Outcome {
 async fn ask(port: u16, more: Value) -> Outcome {
     let mut request = json!({ "transaction": "1.2.3.4", "stay": 15 });
     request.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
-    let out = python("commitment.py", &["ask".to_owned(), port.to_string(), request.to_string()]).await;
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), request.to_string()).expect("a file that takes it");
+    let request = format!("@{}", file.path().display());
+    let out = python("commitment.py", &["ask".to_owned(), port.to_string(), request]).await;
     serde_json::from_str(&out).unwrap_or_else(|err| panic!("commitment.py answers JSON: {err}\n{out}"))
 }
 

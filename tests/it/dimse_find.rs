@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::TestServer;
 use crate::support::instance::{Builder, Instance, slice};
-use crate::support::qr::{Outcome, allow, ask, text};
+use crate::support::qr::{Outcome, allow, ask, ask_all, text};
 
 /// A study with one slice; what is not said is as [`slice`] has it.
 fn study(number: u32, name: &str, more: impl Fn(Builder) -> Builder) -> Instance {
@@ -58,13 +58,17 @@ async fn archive() -> TestServer {
     pacs
 }
 
-async fn find(pacs: &TestServer, level: &str, keys: Value, more: Value) -> Outcome {
+fn request(level: &str, keys: &Value, more: &Value) -> Value {
     let mut keys = keys.as_object().expect("keys").clone();
     keys.insert("QueryRetrieveLevel".into(), level.into());
     let mut request = json!({ "keys": keys, "set": "ISO_IR 192" });
     let fields = request.as_object_mut().expect("an object");
     fields.extend(more.as_object().expect("an object").clone());
-    ask(pacs, "find", request).await
+    request
+}
+
+async fn find(pacs: &TestServer, level: &str, keys: Value, more: Value) -> Outcome {
+    ask(pacs, "find", request(level, &keys, &more)).await
 }
 
 /// Studies are known by their numbers.
@@ -84,8 +88,7 @@ async fn every_way_of_matching_finds_what_it_should_and_nothing_else() {
     let plain = json!({});
     let combined = json!({ "extended": [0, 1, 0] });
     let fuzzy = json!({ "extended": [0, 0, 1] });
-    let mut wrong = Vec::new();
-    for (keys, more, expected) in [
+    let table = [
         // Universal, C.2.2.2.3.
         (json!({}), &plain, vec![1, 2, 3, 4, 5]),
         (json!({ "PatientID": "", "PatientName": "*" }), &plain, vec![1, 2, 3, 4, 5]),
@@ -155,12 +158,17 @@ async fn every_way_of_matching_finds_what_it_should_and_nothing_else() {
         // What nobody would ask and somebody will try.
         (json!({ "PatientID": "' OR '1'='1" }), &plain, vec![]),
         (json!({ "PatientName": "*'; DROP TABLE study; --*" }), &plain, vec![]),
-    ] {
-        let mut asked = keys.clone();
-        asked.as_object_mut().expect("keys").entry("StudyInstanceUID").or_insert_with(|| "".into());
-        let outcome = find(&pacs, "STUDY", asked, more.clone()).await;
-        let found = numbers(&outcome);
-        if found != expected || outcome.status() != Some(0) {
+    ];
+    let requests = table.iter().map(|(keys, more, _)| {
+        let mut keys = keys.clone();
+        keys.as_object_mut().expect("keys").entry("StudyInstanceUID").or_insert_with(|| "".into());
+        request("STUDY", &keys, more)
+    });
+    let outcomes = ask_all(&pacs, "find", requests.collect()).await;
+    let mut wrong = Vec::new();
+    for ((keys, more, expected), outcome) in table.iter().zip(&outcomes) {
+        let found = numbers(outcome);
+        if found != *expected || outcome.status() != Some(0) {
             wrong.push(format!("{keys} {more}: {found:?} with {:04X?}, not {expected:?}", outcome.status()));
         }
     }

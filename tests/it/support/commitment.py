@@ -206,8 +206,13 @@ def serve(manner, argument=None):
         commitment.port = int(line)
 
 
+def text(argument):
+    """What is too long for an argument stands in a file."""
+    return open(argument[1:]).read() if argument.startswith("@") else argument
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "ask":
-        ask(int(sys.argv[2]), json.loads(sys.argv[3]))
+        ask(int(sys.argv[2]), json.loads(text(sys.argv[3])))
     else:
         serve(*sys.argv[2:])

@@ -5,11 +5,11 @@
     qr.py move PORT REQUEST     C-MOVE
     qr.py refused PORT REQUEST  an association alone: how it is answered
 
-REQUEST is JSON: `model` (patient, study, only), `keys` (keyword: value; a list of objects is a sequence; a value is
+REQUEST is a JSON list, each of which has an association of its own: `model` (patient, study, only), `keys` (keyword: value; a list of objects is a sequence; a value is
 text), `set` (Specific Character Set), `extended` (bytes of the extended negotiation), `syntax`, `calling`, `called`,
 `cancel_after` (responses), `destination`, `contexts` (SOP class: list of transfer syntaxes, of which each gets a
 context), `answer` (SOP Instance UID: status), `into`.
-The answer is JSON: `accepted` (abstract syntaxes), `extended`, `responses` (status, comment, counts, keys), `stored` (SOP Instance UID: file).
+The answer is a JSON list: `accepted` (abstract syntaxes), `extended`, `responses` (status, comment, counts, keys), `stored` (SOP Instance UID: file).
 """
 
 import json
@@ -146,8 +146,9 @@ def main(service, port, request):
                 association.send_c_cancel(7, query_model=syntax)
     if association.is_established:
         association.release()
-    print(json.dumps(answer))
+    return answer
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3]))
+    requests = json.loads(sys.argv[3])
+    print(json.dumps([main(sys.argv[1], int(sys.argv[2]), request) for request in requests]))

@@ -71,7 +71,13 @@ pub fn text(keys: &BTreeMap<String, Value>, keyword: &str) -> String {
 
 /// Sends the request; `service` is find, get, move or refused.
 pub async fn ask(pacs: &TestServer, service: &str, request: Value) -> Outcome {
-    let arguments = [service.to_owned(), pacs.dicom.port().to_string(), request.to_string()];
+    ask_all(pacs, service, vec![request]).await.pop().expect("an answer")
+}
+
+/// Sends one request after the other, each over an association of its own.
+pub async fn ask_all(pacs: &TestServer, service: &str, requests: Vec<Value>) -> Vec<Outcome> {
+    let requests = Value::from(requests).to_string();
+    let arguments = [service.to_owned(), pacs.dicom.port().to_string(), requests];
     let out = python("qr.py", &arguments).await;
     serde_json::from_str(&out).unwrap_or_else(|err| panic!("qr.py answers JSON: {err}\n{out}"))
 }
