@@ -183,7 +183,8 @@ async fn work(tools: &Tools) {
         tokio::select! {
             () = tools.news.notified() => {}
             () = tokio::time::sleep(tools.schedule.look) => {}
-            _ = stopping.wait_for(|stopping| *stopping) => {}
+            // Whoever could say so being gone says it too.
+            _ = stopping.wait_for(|stopping| *stopping) => return,
         }
     }
 }
