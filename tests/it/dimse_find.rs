@@ -5,6 +5,7 @@ use dicom_core::VR;
 use dicom_dictionary_std::tags;
 use serde_json::{Value, json};
 
+use crate::rows;
 use crate::support::TestServer;
 use crate::support::instance::{Builder, Instance, slice};
 use crate::support::qr::{Outcome, allow, ask, ask_all, text};
@@ -306,4 +307,20 @@ async fn a_query_leaves_one_line_in_the_audit_trail() {
     let details: String =
         pacs.value("SELECT details FROM audit WHERE action = 'query' AND actor = 'TESTSCU'").await;
     assert_eq!(details, "STUDY: Patient Name DOE*");
+}
+
+#[tokio::test]
+async fn a_query_is_cancelled_within_a_second_and_ends_as_cancelled() {
+    let pacs = TestServer::start().await;
+    allow(&pacs, "TESTSCU", "echo,find", None).await;
+    let mut conn = pacs.database.connect().await;
+    rows::fill(&mut conn, 20_000, |_, _, _| {}).await.expect("rows");
+    let keys = json!({ "QueryRetrieveLevel": "STUDY", "StudyInstanceUID": "", "PatientName": "" });
+    let outcome = ask(&pacs, "find", json!({ "keys": keys, "cancel_after": 10 })).await;
+    assert_eq!(outcome.status(), Some(0xFE00), "{:?}", outcome.last());
+    let found = outcome.matches().count();
+    assert!((10..20_000).contains(&found), "{found} were sent before the end");
+    // The association goes on, and so does the server.
+    let all = ask(&pacs, "find", json!({ "keys": keys })).await;
+    assert_eq!((all.status(), all.matches().count()), (Some(0), 20_000));
 }
