@@ -55,6 +55,8 @@ pub struct Holding {
 enum Place {
     Archive(u64),
     Quarantine(u64),
+    /// A file that is read without the archive, of which nothing is kept.
+    Nowhere,
 }
 
 /// What is in an instance beside its pixels, and where those are.

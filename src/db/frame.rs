@@ -45,6 +45,21 @@ pub struct StoredRow {
     pub pixel_data_length: Option<u64>,
 }
 
+/// The columns of a [`StoredRow`] of an instance.
+const STORED: &str = "instance.instance_key AS holding_key,
+                study.study_instance_uid,
+                series.series_instance_uid,
+                instance.sop_instance_uid,
+                instance.sop_class_uid,
+                instance.transfer_syntax_uid,
+                instance.number_of_frames,
+                instance.path,
+                instance.size_bytes,
+                instance.data_set_offset,
+                instance.data_set_sha256,
+                instance.pixel_data_offset,
+                instance.pixel_data_length";
+
 /// The patient and study lines of the viewer.
 #[derive(Debug, Clone, FromRow)]
 pub struct StudyRow {
@@ -139,19 +154,7 @@ pub async fn instance(
 ) -> mysql_async::Result<Option<StoredRow>> {
     let visible = visibility.of_one();
     let sql = format!(
-        "SELECT instance.instance_key AS holding_key,
-                study.study_instance_uid,
-                series.series_instance_uid,
-                instance.sop_instance_uid,
-                instance.sop_class_uid,
-                instance.transfer_syntax_uid,
-                instance.number_of_frames,
-                instance.path,
-                instance.size_bytes,
-                instance.data_set_offset,
-                instance.data_set_sha256,
-                instance.pixel_data_offset,
-                instance.pixel_data_length
+        "SELECT {STORED}
            FROM instance
            JOIN series ON series.series_key = instance.series_key
            JOIN study ON study.study_key = series.study_key
@@ -216,19 +219,7 @@ pub async fn holdings(
 ) -> mysql_async::Result<Vec<StoredRow>> {
     let conditions = matching::conditions(query, visibility);
     let sql = format!(
-        "SELECT instance.instance_key AS holding_key,
-                study.study_instance_uid,
-                series.series_instance_uid,
-                instance.sop_instance_uid,
-                instance.sop_class_uid,
-                instance.transfer_syntax_uid,
-                instance.number_of_frames,
-                instance.path,
-                instance.size_bytes,
-                instance.data_set_offset,
-                instance.data_set_sha256,
-                instance.pixel_data_offset,
-                instance.pixel_data_length
+        "SELECT {STORED}
            FROM {}
           WHERE {}
             AND instance.instance_key + 0 > ?
@@ -252,19 +243,7 @@ pub async fn instances(
         return Ok(Vec::new());
     }
     let sql = format!(
-        "SELECT instance.instance_key AS holding_key,
-                study.study_instance_uid,
-                series.series_instance_uid,
-                instance.sop_instance_uid,
-                instance.sop_class_uid,
-                instance.transfer_syntax_uid,
-                instance.number_of_frames,
-                instance.path,
-                instance.size_bytes,
-                instance.data_set_offset,
-                instance.data_set_sha256,
-                instance.pixel_data_offset,
-                instance.pixel_data_length
+        "SELECT {STORED}
            FROM instance
            JOIN series ON series.series_key = instance.series_key
            JOIN study ON study.study_key = series.study_key
@@ -272,6 +251,26 @@ pub async fn instances(
         vec!["?"; sop_instance_uids.len()].join(", ")
     );
     conn.exec(sql, sop_instance_uids.iter().map(mysql_async::Value::from).collect::<Vec<_>>()).await
+}
+
+/// The instances of a study in the order they are read, if it is visible.
+pub async fn instances_of_study(
+    conn: &mut impl Queryable,
+    uid: &StudyInstanceUid,
+    visibility: &Visibility,
+) -> mysql_async::Result<Vec<StoredRow>> {
+    let visible = visibility.of_one();
+    let sql = format!(
+        "SELECT {STORED}
+           FROM study
+           JOIN series ON series.study_key = study.study_key
+           JOIN instance ON instance.series_key = series.series_key
+          WHERE study.study_instance_uid = ?
+            AND {}
+          ORDER BY series.series_number, series.series_key, instance.instance_number, instance.instance_key",
+        visible.sql
+    );
+    conn.exec(sql, bound([uid.as_str().into()], visible.params)).await
 }
 
 /// The quarantined file with this key, if it is still there and the study that holds the first one is visible.
@@ -443,20 +442,8 @@ pub async fn middle(
     series_key: u64,
     images: u64,
 ) -> mysql_async::Result<Option<StoredRow>> {
-    conn.exec_first(
-        "SELECT instance.instance_key AS holding_key,
-                study.study_instance_uid,
-                series.series_instance_uid,
-                instance.sop_instance_uid,
-                instance.sop_class_uid,
-                instance.transfer_syntax_uid,
-                instance.number_of_frames,
-                instance.path,
-                instance.size_bytes,
-                instance.data_set_offset,
-                instance.data_set_sha256,
-                instance.pixel_data_offset,
-                instance.pixel_data_length
+    let sql = format!(
+        "SELECT {STORED}
            FROM instance
            JOIN series ON series.series_key = instance.series_key
            JOIN study ON study.study_key = series.study_key
@@ -466,7 +453,10 @@ pub async fn middle(
                    instance.instance_number,
                    instance.slice_position,
                    instance.sop_instance_uid
-          LIMIT 1 OFFSET :middle",
+          LIMIT 1 OFFSET :middle"
+    );
+    conn.exec_first(
+        sql,
         params! { "series_key" => series_key, "no_images" => images == 0, "middle" => images / 2 },
     )
     .await

@@ -1,13 +1,11 @@
-//! Table `instance`, reading: what of a study is read rather than looked at, and what sending takes.
+//! Table `instance`, reading: what of a study is read rather than looked at, and what is verified.
 
 use chrono::{NaiveDate, NaiveTime};
 use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{Conn, FromRowError, Result, Row, params};
 
 use super::row::{column, parsed};
-use super::study::bound;
-use super::visibility::Visibility;
-use crate::dicom::uid::{SopClassUid, SopInstanceUid, StudyInstanceUid, TransferSyntaxUid};
+use crate::dicom::uid::{SopClassUid, SopInstanceUid, TransferSyntaxUid};
 
 /// An instance of a study that is read rather than looked at: without frames, or a video.
 #[derive(Debug, Clone, PartialEq)]
@@ -130,55 +128,4 @@ pub async fn kept(conn: &mut Conn, sop_instance_uids: &[&str]) -> Result<Vec<Kep
         vec!["?"; sop_instance_uids.len()].join(", ")
     );
     conn.exec(sql, sop_instance_uids.iter().map(mysql_async::Value::from).collect::<Vec<_>>()).await
-}
-
-/// An instance as it is sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OutgoingRow {
-    /// (0008,0016)
-    pub sop_class_uid: SopClassUid,
-    /// (0008,0018)
-    pub sop_instance_uid: SopInstanceUid,
-    /// (0002,0010)
-    pub transfer_syntax_uid: TransferSyntaxUid,
-    /// Of the file, below the data folder.
-    pub path: String,
-    /// Where the data set begins in the file.
-    pub data_set_offset: u32,
-}
-
-impl FromRow for OutgoingRow {
-    fn from_row_opt(row: Row) -> std::result::Result<OutgoingRow, FromRowError> {
-        Ok(OutgoingRow {
-            sop_class_uid: parsed(&row, "sop_class_uid")?,
-            sop_instance_uid: parsed(&row, "sop_instance_uid")?,
-            transfer_syntax_uid: parsed(&row, "transfer_syntax_uid")?,
-            path: column(&row, "path")?,
-            data_set_offset: column(&row, "data_set_offset")?,
-        })
-    }
-}
-
-/// The instances of a study in the order they are read, if it is visible.
-pub async fn outgoing_of_study(
-    conn: &mut Conn,
-    uid: &StudyInstanceUid,
-    visibility: &Visibility,
-) -> Result<Vec<OutgoingRow>> {
-    let visible = visibility.of_one();
-    let sql = format!(
-        "SELECT instance.sop_class_uid,
-                instance.sop_instance_uid,
-                instance.transfer_syntax_uid,
-                instance.path,
-                instance.data_set_offset
-           FROM study
-           JOIN series ON series.study_key = study.study_key
-           JOIN instance ON instance.series_key = series.series_key
-          WHERE study.study_instance_uid = ?
-            AND {}
-          ORDER BY series.series_number, series.series_key, instance.instance_number, instance.instance_key",
-        visible.sql
-    );
-    conn.exec(sql, bound([uid.as_str().into()], visible.params)).await
 }

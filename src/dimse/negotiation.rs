@@ -242,7 +242,7 @@ fn user_information(rq: &AssociationRQ, contexts: &[PresentationContext]) -> Vec
             }
             UserVariableItem::SopClassExtendedNegotiationSubItem(uid, asked) => {
                 let context = contexts.iter().find(|context| context.abstract_syntax == trim(uid));
-                let answer = context.and_then(|context| agreed(context, asked.len()));
+                let answer = context.and_then(|context| agreed(context, asked));
                 items.extend(
                     answer.map(|answer| {
                         UserVariableItem::SopClassExtendedNegotiationSubItem(uid.clone(), answer)
@@ -268,19 +268,21 @@ fn user_information(rq: &AssociationRQ, contexts: &[PresentationContext]) -> Vec
 }
 
 /// The answer to a SOP Class Extended Negotiation, where the service has one: not longer than what was asked.
-fn agreed(context: &PresentationContext, asked: usize) -> Option<Vec<u8>> {
+fn agreed(context: &PresentationContext, asked: &[u8]) -> Option<Vec<u8>> {
     let Options { relational, combined_date_time, fuzzy } = context.options;
     let answer = match context.service {
         Service::Store => return Some(STORAGE_EXTENDED_NEGOTIATION.to_vec()),
         // No adjustment of time zones and no conversion of enhanced multi-frame images, bytes four and five; empty
         // values and lists of values match whether they were negotiated or not.
         Service::Find => {
-            vec![u8::from(relational), u8::from(combined_date_time), u8::from(fuzzy), 0, 0, 1, 1]
+            let is_asked = |byte: usize| u8::from(asked.get(byte) == Some(&1));
+            let [empty, multiple] = [5, 6].map(is_asked);
+            vec![u8::from(relational), u8::from(combined_date_time), u8::from(fuzzy), 0, 0, empty, multiple]
         }
         Service::Get | Service::Move => vec![u8::from(relational), 0],
         Service::Echo | Service::Commit => return None,
     };
-    Some(answer.into_iter().take(asked.max(1)).collect())
+    Some(answer.into_iter().take(asked.len().max(1)).collect())
 }
 
 /// UIDs in PDUs carry no padding, but some requestors pad them as in a data set.
@@ -432,6 +434,7 @@ mod tests {
         };
         assert_eq!(answered(&[1]).0, [1]);
         assert_eq!(answered(&[1, 1, 1, 1, 1]).0, [1, 1, 1, 0, 0]);
+        assert_eq!(answered(&[0, 0, 0, 0, 0, 1, 0]).0, [0, 0, 0, 0, 0, 1, 0]);
         let (answer, options) = answered(&[0, 1, 0]);
         assert_eq!(answer, [0, 1, 0]);
         assert_eq!(options, Options { combined_date_time: true, ..Options::default() });

@@ -2,10 +2,13 @@
 
 use std::path::Path;
 
+use dicom_dictionary_std::uids;
+
+use crate::dimse_retrieve::Destination;
 use crate::jobs::impatient;
 use crate::support::instance::{Instance, slice};
 use crate::support::remote::{Remote, free_port};
-use crate::support::{FILMROOM, TestServer, database, files_below};
+use crate::support::{FILMROOM, TestServer, database, files_below, pydicom_data, store_files};
 
 /// Exit code, what it printed, and what it said.
 async fn filmroom(arguments: &[&str]) -> (Option<i32>, String, String) {
@@ -78,6 +81,36 @@ async fn send_takes_studies_of_the_archive_and_files_and_names_what_is_refused()
     assert_eq!(missing.0, Some(1));
     assert!(missing.2.contains("1.2.3.99 is not in the archive"), "{}", missing.2);
     assert_eq!(filmroom(&["send", &address, "no file"]).await.0, Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn send_converts_for_a_peer_that_takes_nothing_but_native() {
+    let pacs = TestServer::start_with(impatient).await;
+    let file = pydicom_data().join("test_files/JPEG2000.dcm");
+    assert!(store_files(pacs.dicom, &[&file]).await.iter().all(|answer| answer.is_success()));
+    let study: String = pacs.value("SELECT study_instance_uid FROM study").await;
+    let uid: String = pacs.value("SELECT sop_instance_uid FROM instance").await;
+    let (url, folder) = (pacs.database.url.with_password(), pacs.folder.path().display().to_string());
+    let archive = ["--database-url", &url, "--data-dir", &folder];
+    for what in [study.as_str(), &file.display().to_string()] {
+        let destination = Destination::start(&["+xe"]).await;
+        let address = format!("STORESCP@127.0.0.1:{}", destination.port);
+        let (code, out, said) = filmroom(&[&["send", &address, what][..], &archive].concat()).await;
+        assert_eq!((code, out.as_str()), (Some(0), "sent 1 of 1 instances to STORESCP\n"), "{said}");
+        let arrived = destination.arrived();
+        assert!(arrived[&uid].len() > 1024 * 256 * 2, "1024 x 256 pixels of 16 bits: {}", arrived[&uid].len());
+    }
+    // What cannot be converted is said, and the rest is sent.
+    let video = slice(3, 3, 1, 1).build();
+    let mut film = video.clone();
+    film.transfer_syntax_uid = uids::MPEG4HP41.to_owned();
+    let (film, other) = (film.file(), slice(3, 3, 1, 2).build().file());
+    let destination = Destination::start(&["+xe"]).await;
+    let address = format!("STORESCP@127.0.0.1:{}", destination.port);
+    let paths = [film.path().display().to_string(), other.path().display().to_string()];
+    let (code, out, said) = filmroom(&["send", &address, &paths[0], &paths[1]]).await;
+    assert_eq!((code, out.as_str()), (Some(1), "sent 1 of 2 instances to STORESCP\n"), "{said}");
+    assert!(said.contains("has no native form"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

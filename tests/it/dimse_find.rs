@@ -3,6 +3,7 @@
 
 use dicom_core::VR;
 use dicom_dictionary_std::tags;
+use mysql_async::prelude::Queryable;
 use serde_json::{Value, json};
 
 use crate::rows;
@@ -245,6 +246,46 @@ async fn each_level_of_each_model_is_answered_with_its_keys_and_those_that_are_w
 }
 
 #[tokio::test]
+async fn what_stands_in_request_attributes_is_matched_and_returned_there() {
+    let pacs = TestServer::start().await;
+    allow(&pacs, "TESTSCU", "echo,store,find", None).await;
+    let of_request = |series: u32, procedure: &'static str, step: &'static str| {
+        slice(1, 1, series, 1)
+            .item(
+                tags::REQUEST_ATTRIBUTES_SEQUENCE,
+                &[
+                    (tags::REQUESTED_PROCEDURE_ID, VR::SH, procedure),
+                    (tags::SCHEDULED_PROCEDURE_STEP_ID, VR::SH, step),
+                ],
+            )
+            .build()
+    };
+    let instances = [of_request(1, "RP1", "S1"), of_request(2, "RP1", "S2"), slice(1, 1, 3, 1).build()];
+    for answer in pacs.store_all(&instances).await {
+        assert!(answer.is_success(), "{answer:?}");
+    }
+    for (item, expected) in [
+        (json!({ "RequestedProcedureID": "RP1", "ScheduledProcedureStepID": "" }), vec!["1.2.3.1.1", "1.2.3.1.2"]),
+        (json!({ "RequestedProcedureID": "RP*", "ScheduledProcedureStepID": "S2" }), vec!["1.2.3.1.2"]),
+        (json!({ "ScheduledProcedureStepID": "S3" }), vec![]),
+        (json!({ "RequestedProcedureID": "" }), vec!["1.2.3.1.1", "1.2.3.1.2", "1.2.3.1.3"]),
+    ] {
+        let keys = json!({
+            "StudyInstanceUID": "1.2.3.1", "SeriesInstanceUID": "", "RequestAttributesSequence": [item]
+        });
+        let series = find(&pacs, "SERIES", keys, json!({})).await;
+        assert_eq!(series.all("SeriesInstanceUID"), expected, "{item}");
+        for found in series.matches().filter(|found| text(found, "SeriesInstanceUID") == "1.2.3.1.2") {
+            let answered = &found["RequestAttributesSequence"][0];
+            for keyword in item.as_object().expect("keys").keys() {
+                let expected = if keyword == "RequestedProcedureID" { "RP1" } else { "S2" };
+                assert_eq!(answered[keyword], expected, "{item}: {answered}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn find_at_series_level_without_study_uid_is_refused_unless_relational_queries_were_agreed_on() {
     let pacs = archive().await;
     let keys = || json!({ "SeriesInstanceUID": "", "Modality": "MR" });
@@ -323,4 +364,42 @@ async fn a_query_is_cancelled_within_a_second_and_ends_as_cancelled() {
     // The association goes on, and so does the server.
     let all = ask(&pacs, "find", json!({ "keys": keys })).await;
     assert_eq!((all.status(), all.matches().count()), (Some(0), 20_000));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_for_more_than_is_answered_gets_that_much_and_out_of_resources() {
+    let pacs = TestServer::start().await;
+    allow(&pacs, "TESTSCU", "echo,find", None).await;
+    let mut conn = pacs.database.connect().await;
+    rows::fill(&mut conn, 51_000, |_, _, _| {}).await.expect("rows");
+    let keys = json!({ "QueryRetrieveLevel": "STUDY", "StudyInstanceUID": "" });
+    let all = ask(&pacs, "find", json!({ "keys": keys })).await;
+    assert_eq!(all.status(), Some(0xA700));
+    assert_eq!(all.last().comment, "More than 50000 match, ask for less");
+    assert_eq!(all.matches().count(), 50_000);
+    // Instances are more than that in every archive; one study of them is not.
+    let study: String = pacs.value("SELECT study_instance_uid FROM study LIMIT 1").await;
+    let keys = json!({ "QueryRetrieveLevel": "IMAGE", "StudyInstanceUID": study, "SOPInstanceUID": "" });
+    let some = ask(&pacs, "find", json!({ "keys": keys, "extended": [1] })).await;
+    assert_eq!(some.status(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_the_database_does_not_get_done_with_is_ended_there_too_and_out_of_resources() {
+    let pacs = archive().await;
+    let mut conn = pacs.database.connect().await;
+    conn.query_drop("LOCK TABLES study WRITE").await.expect("a lock");
+    let keys = json!({ "QueryRetrieveLevel": "STUDY", "StudyInstanceUID": "" });
+    let asked = ask(&pacs, "find", json!({ "keys": keys })).await;
+    assert_eq!(asked.status(), Some(0xA700), "{asked:?}");
+    assert_eq!(asked.last().comment, "This query takes too long here, ask for less");
+    assert!((25.0..60.0).contains(&asked.last().after), "{} s", asked.last().after);
+    // It is not waiting behind the lock any more.
+    let waiting = "SELECT COUNT(*) FROM information_schema.processlist
+                    WHERE db = DATABASE() AND id <> CONNECTION_ID() AND info LIKE '%FROM study%'";
+    let waiting: Option<u32> = conn.query_first(waiting).await.expect("a count");
+    assert_eq!(waiting, Some(0));
+    conn.query_drop("UNLOCK TABLES").await.expect("no lock");
+    let again = ask(&pacs, "find", json!({ "keys": keys })).await;
+    assert_eq!((again.status(), again.matches().count()), (Some(0), 5));
 }

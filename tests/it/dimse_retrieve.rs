@@ -8,12 +8,14 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use dicom_dictionary_std::uids;
+use dicom_core::VR;
+use dicom_dictionary_std::{tags, uids};
 use serde_json::json;
 use tokio::process::{Child, Command};
 
 use crate::support::instance::{Instance, slice};
 use crate::support::qr::{Outcome, allow, ask};
+use crate::support::remote::{Remote, free_port};
 use crate::support::{TestServer, eventually, pydicom_data, store_files};
 
 const CT: &str = uids::CT_IMAGE_STORAGE;
@@ -200,14 +202,14 @@ async fn a_retrieve_needs_the_unique_keys_and_takes_lists_of_them() {
 }
 
 /// A storage SCP of DCMTK, and where what it takes goes.
-struct Destination {
+pub struct Destination {
     _process: Child,
     folder: tempfile::TempDir,
-    port: u16,
+    pub port: u16,
 }
 
 impl Destination {
-    async fn start(options: &[&str]) -> Destination {
+    pub async fn start(options: &[&str]) -> Destination {
         let folder = tempfile::tempdir().expect("a folder");
         let port = free_port();
         let process = Command::new("storescp")
@@ -229,7 +231,8 @@ impl Destination {
         Destination { _process: process, folder, port }
     }
 
-    fn arrived(&self) -> BTreeMap<String, Vec<u8>> {
+    /// Data sets of what has arrived, by SOP Instance UID.
+    pub fn arrived(&self) -> BTreeMap<String, Vec<u8>> {
         let files = std::fs::read_dir(self.folder.path()).expect("a folder").flatten();
         files
             .map(|file| {
@@ -239,11 +242,6 @@ impl Destination {
             })
             .collect()
     }
-}
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
 }
 
 async fn move_to(pacs: &TestServer, destination: &str, more: serde_json::Value) -> Outcome {
@@ -332,6 +330,65 @@ async fn a_move_is_cancelled_while_the_destination_says_nothing() {
     let after = outcome.last().after;
     assert!(after < 20.0, "{after} s, of which one was waited for before the cancel");
     assert!(started.elapsed() < Duration::from_secs(60));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destination_that_falls_silent_is_waited_for_twice_and_what_is_left_fails_in_words() {
+    let pacs = TestServer::start_with(|config| config.patience.response = Duration::from_secs(2)).await;
+    allow(&pacs, "TESTSCU", "echo,store,move", None).await;
+    let slices = study_of(&pacs, 5).await;
+    let remote = Remote::scripted(&["store", "falls-silent", "3"]).await;
+    allow(&pacs, remote.ae_title, "echo", Some(remote.port)).await;
+    let started = Instant::now();
+    let outcome = move_to(&pacs, remote.ae_title, json!({})).await;
+    assert_eq!((outcome.status(), counts(&outcome)), (Some(0xB000), [2, 3, 0]), "{outcome:?}");
+    assert!(outcome.last().comment.contains("did not respond"), "{}", outcome.last().comment);
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
+    let failed = outcome.last().keys.as_ref().and_then(|keys| keys["FailedSOPInstanceUIDList"].as_str());
+    let expected: Vec<&str> = slices[2..].iter().map(|slice| slice.sop_instance_uid.as_str()).collect();
+    assert_eq!(failed, Some(expected.join("\\").as_str()));
+}
+
+/// A study of one instance of each of so many SOP classes.
+async fn study_of_classes(pacs: &TestServer, count: u32) -> Vec<Instance> {
+    let instances: Vec<Instance> = (1..=count)
+        .map(|number| {
+            let class = format!("1.2.826.0.1.3680043.8.498.900.{number}");
+            slice(1, 1, 1, number).text(tags::SOP_CLASS_UID, VR::UI, &class).build()
+        })
+        .collect();
+    for answer in pacs.store_all(&instances).await {
+        assert!(answer.is_success(), "{answer:?}");
+    }
+    instances
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_takes_more_contexts_than_an_association_has_is_moved_over_two() {
+    let pacs = archive().await;
+    // Two contexts each: as stored, and as the other native transfer syntax.
+    study_of_classes(&pacs, 70).await;
+    let remote = Remote::scripted(&["store", "good"]).await;
+    allow(&pacs, remote.ae_title, "echo", Some(remote.port)).await;
+    let outcome = move_to(&pacs, remote.ae_title, json!({})).await;
+    assert_eq!((outcome.status(), counts(&outcome)), (Some(0), [70, 0, 0]), "{:?}", outcome.last());
+    assert_eq!(remote.taken(), 70);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_association_of_128_contexts_gets_by_each_of_them() {
+    let pacs = archive().await;
+    let instances = study_of_classes(&pacs, 127).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let contexts: serde_json::Map<String, serde_json::Value> =
+        instances.iter().map(|instance| (instance.sop_class_uid.clone(), json!([EXPLICIT]))).collect();
+    let outcome = get(&pacs, folder.path(), json!({ "contexts": contexts })).await;
+    assert_eq!(outcome.accepted.len(), 128);
+    assert_eq!((outcome.status(), counts(&outcome)), (Some(0), [127, 0, 0]), "{:?}", outcome.last());
+    for instance in &instances {
+        let arrived = &outcome.stored[&instance.sop_instance_uid];
+        assert!(std::fs::read(&arrived.file).expect("a file") == instance.data_set, "{arrived:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ use crate::support::instance::{Instance, slice};
 use crate::support::process::{Process, serve};
 use crate::support::remote::{Remote, add_peer, free_port};
 use crate::support::{TestServer, database, eventually, person, store_files};
+use crate::web_peer::press;
 
 /// Pauses short enough for a test.
 pub fn impatient(config: &mut Config) {
@@ -240,4 +241,42 @@ async fn a_job_that_somebody_left_behind_is_taken_up_and_one_that_is_worked_on_i
         Some("1.2.3.1.1.2"),
         "the one left behind went first"
     );
+}
+
+/// A server that retrieves a study of fifty slices from a peer that takes its time.
+async fn retrieving() -> (TestServer, Remote, String) {
+    let pacs = TestServer::start_with(impatient).await;
+    let remote = Remote::scripted(&["get", "50"]).await;
+    remote.become_peer(&pacs.database).await;
+    let fields = [("peer", "SCRIPTED"), ("study", "1.2.3.1"), ("method", "get")];
+    let made = pacs.admin.post("/remote", "/remote/retrieve", &fields).await;
+    let job = made.headers()["location"].to_str().expect("an address").to_owned();
+    eventually("a few have come", async || pacs.count("instance").await >= 3).await;
+    (pacs, remote, job)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retrieve_that_is_cancelled_in_the_middle_tells_the_peer_and_keeps_what_has_come() {
+    let (pacs, remote, job) = retrieving().await;
+    pacs.admin.post(&job, &format!("{job}/cancel"), &[]).await;
+    until(&pacs, "cancelled").await;
+    eventually("the peer was told", async || remote.lines() == ["cancelled"]).await;
+    let kept = pacs.count("instance").await;
+    assert!((3..50).contains(&kept), "{kept}");
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(pacs.count("instance").await, kept, "nothing comes any more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retrieve_whose_association_is_ended_on_the_peers_page_is_tried_again() {
+    let (pacs, remote, job) = retrieving().await;
+    assert_eq!(press(&pacs, ".associations form[action$='/abort']").await.status(), 303);
+    eventually("the peer was told", async || remote.lines().first().is_some_and(|line| line == "aborted"))
+        .await;
+    eventually("it goes on from the beginning", async || {
+        pacs.count("audit WHERE action = 'abort-association'").await == 1 && newest(&pacs).await.0 == "running"
+    })
+    .await;
+    pacs.admin.post(&job, &format!("{job}/cancel"), &[]).await;
+    until(&pacs, "cancelled").await;
 }

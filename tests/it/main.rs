@@ -18,6 +18,8 @@ mod db_tls;
 mod dimse_commitment;
 mod dimse_find;
 mod dimse_hostile;
+mod dimse_orthanc;
+mod dimse_query_hostile;
 mod dimse_retrieve;
 mod dimse_scu;
 mod dimse_scu_query;

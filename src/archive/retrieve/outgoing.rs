@@ -1,18 +1,20 @@
-//! Instances that are to be sent: of the archive, where they may be converted, or Part 10 files as they are. Those of the
-//! archive can be had as files too, so that a command sends while the server runs on the same folder.
+//! Instances that are to be sent: of the archive, or Part 10 files from anywhere. Those of the archive can be had as
+//! files too, so that a command sends while the server runs on the same folder.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use mysql_async::Conn;
 
-use super::sendable::Sendable;
-use super::{Holding, Place};
+use super::sendable::{Sendable, target_of};
+use super::transcode::Transcoded;
+use super::{Holding, Place, read_header};
 use crate::archive::receive::LIMITS;
 use crate::archive::{Archive, Error};
-use crate::db::frame;
-use crate::db::instance::{self, OutgoingRow};
+use crate::codec::Decoder;
+use crate::db::frame::{self, StoredRow};
 use crate::db::visibility::Visibility;
 use crate::dicom::attributes::Attributes;
 use crate::dicom::file_meta::file_meta;
@@ -34,8 +36,15 @@ pub struct Outgoing {
 #[derive(Clone)]
 enum Source {
     Archive(Archive, Box<Holding>),
-    /// With where its data set begins, bytes.
-    File(PathBuf, u64),
+    File(Box<StoredFile>),
+}
+
+/// A file, and with what it is converted where that has to be.
+#[derive(Clone)]
+struct StoredFile {
+    path: PathBuf,
+    holding: Holding,
+    decoder: Decoder,
 }
 
 /// Why a file cannot be sent.
@@ -67,15 +76,9 @@ impl Archive {
     pub async fn outgoing(&self, sop_instance_uids: Vec<String>) -> Result<Vec<Outgoing>, Error> {
         let find = async move |mut conn: Conn| Ok(frame::instances(&mut conn, &sop_instance_uids).await?);
         let rows = self.with_connection(find).await?;
-        let outgoing = |row: frame::StoredRow| {
-            let uids = (row.sop_class_uid.parse().ok()?, row.sop_instance_uid.parse().ok()?);
+        let outgoing = |row: StoredRow| {
             let holding = Holding::new(Place::Archive(row.holding_key), row).ok()?;
-            Some(Outgoing {
-                sop_class_uid: uids.0,
-                sop_instance_uid: uids.1,
-                transfer_syntax_uid: holding.transfer_syntax().clone(),
-                source: Source::Archive(self.clone(), Box::new(holding)),
-            })
+            Outgoing::of(&holding, Source::Archive(self.clone(), Box::new(holding.clone())))
         };
         Ok(rows.into_iter().filter_map(outgoing).collect())
     }
@@ -102,25 +105,25 @@ impl Outgoing {
                 let target = target.uid().parse().map_err(|_| "a target is no UID".to_owned())?;
                 Ok((target, data_set))
             }
-            Source::File(path, offset) if is_taken(stored.as_str()) => {
-                let data_set = Sendable::of_file(path, *offset);
+            Source::File(file) if is_taken(stored.as_str()) => {
+                let data_set = Sendable::of_file(&file.path, file.holding.start());
                 Ok((stored.clone(), data_set.map_err(|err| format!("its file cannot be read: {err}"))?))
             }
-            Source::File(..) => Err(format!("it is stored in {stored}, which is not taken")),
+            Source::File(file) => file.converted(is_taken),
         }
     }
 
-    fn of_row(root: &Path, row: OutgoingRow) -> Outgoing {
-        Outgoing {
-            sop_class_uid: row.sop_class_uid,
-            sop_instance_uid: row.sop_instance_uid,
-            transfer_syntax_uid: row.transfer_syntax_uid,
-            source: Source::File(root.join(row.path), row.data_set_offset.into()),
-        }
+    fn of(holding: &Holding, source: Source) -> Option<Outgoing> {
+        Some(Outgoing {
+            sop_class_uid: holding.row().sop_class_uid.parse().ok()?,
+            sop_instance_uid: holding.row().sop_instance_uid.parse().ok()?,
+            transfer_syntax_uid: holding.transfer_syntax().clone(),
+            source,
+        })
     }
 
     /// The instance in a Part 10 file, wherever that is. Blocks.
-    pub fn of_file(path: &Path) -> Result<Outgoing, NotSendable> {
+    pub fn of_file(path: &Path, decoder: &Decoder) -> Result<Outgoing, NotSendable> {
         let path = path.to_owned();
         let opened = File::open(&path).and_then(|file| {
             let length = file.metadata()?.len();
@@ -139,12 +142,49 @@ impl Outgoing {
         let scan = prescan::scan(&mut file, rest, transfer_syntax_uid.encoding(), &LIMITS)
             .map_err(|err| nameless(err.to_string()))?;
         let attributes = Attributes::from_scan(&scan, None, None).map_err(|err| nameless(err.to_string()))?;
+        let Attributes { study, series, instance, .. } = attributes;
+        let row = StoredRow {
+            holding_key: 0,
+            study_instance_uid: study.study_instance_uid.to_string(),
+            series_instance_uid: series.series_instance_uid.to_string(),
+            sop_instance_uid: instance.sop_instance_uid.to_string(),
+            sop_class_uid: instance.sop_class_uid.to_string(),
+            transfer_syntax_uid: transfer_syntax_uid.to_string(),
+            number_of_frames: instance.number_of_frames,
+            path: path.display().to_string(),
+            size_bytes: length,
+            data_set_offset: u32::try_from(data_set_offset).map_err(|err| nameless(err.to_string()))?,
+            data_set_sha256: Vec::new(),
+            pixel_data_offset: None,
+            pixel_data_length: None,
+        };
+        let holding = Holding { place: Place::Nowhere, row, transfer_syntax: transfer_syntax_uid.clone() };
+        let file = StoredFile { path: path.clone(), holding, decoder: decoder.clone() };
         Ok(Outgoing {
-            sop_class_uid: attributes.instance.sop_class_uid,
-            sop_instance_uid: attributes.instance.sop_instance_uid,
+            sop_class_uid: instance.sop_class_uid,
+            sop_instance_uid: instance.sop_instance_uid,
             transfer_syntax_uid,
-            source: Source::File(path, data_set_offset),
+            source: Source::File(Box::new(file)),
         })
+    }
+}
+
+impl StoredFile {
+    /// What fails half-way must fail before anything was sent, and nothing is written beside the file: it is converted
+    /// twice, for nobody first.
+    fn converted(&self, is_taken: impl Fn(&str) -> bool) -> Result<(TransferSyntaxUid, Sendable), String> {
+        let target = target_of(&self.holding, is_taken)?;
+        let open = || File::open(&self.path).map_err(Error::File);
+        let header = open().map_err(|err| err.to_string()).and_then(|file| {
+            read_header(&file, &self.holding, None).map(Arc::new).map_err(|err| err.to_string())
+        })?;
+        let begin = || {
+            let begun = Transcoded::new(open, &self.decoder, &self.holding, &header, target);
+            begun.map_err(|err| err.to_string())
+        };
+        io::copy(&mut begin()?, &mut io::sink()).map_err(|err| err.to_string())?;
+        let target = target.uid().parse().map_err(|_| "a target is no UID".to_owned())?;
+        Ok((target, Sendable::converting(begin()?)))
     }
 }
 
@@ -153,7 +193,14 @@ pub async fn of_study(
     conn: &mut Conn,
     data_dir: &Path,
     uid: &StudyInstanceUid,
+    decoder: &Decoder,
 ) -> Result<Vec<Outgoing>, Error> {
-    let rows = instance::outgoing_of_study(conn, uid, &Visibility::All).await?;
-    Ok(rows.into_iter().map(|row| Outgoing::of_row(data_dir, row)).collect())
+    let rows = frame::instances_of_study(conn, uid, &Visibility::All).await?;
+    let outgoing = |row: StoredRow| {
+        let path = data_dir.join(&row.path);
+        let holding = Holding::new(Place::Nowhere, row).ok()?;
+        let file = StoredFile { path, holding: holding.clone(), decoder: decoder.clone() };
+        Outgoing::of(&holding, Source::File(Box::new(file)))
+    };
+    Ok(rows.into_iter().filter_map(outgoing).collect())
 }

@@ -4,7 +4,7 @@ use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use super::Holding;
-use super::transcode::{Target, targets};
+use super::transcode::{Target, Transcoded, targets};
 use crate::archive::{Archive, Error};
 use crate::storage::Incoming;
 
@@ -20,6 +20,8 @@ enum Source {
     Converted(Cursor<Vec<u8>>),
     /// A file that goes when this is dropped.
     Spooled(Box<Incoming>),
+    /// Known to end well.
+    Converting(Box<Transcoded>),
 }
 
 impl Read for Sendable {
@@ -28,6 +30,7 @@ impl Read for Sendable {
             Source::Stored(file) => file.read(into),
             Source::Converted(bytes) => bytes.read(into),
             Source::Spooled(spool) => spool.file().read(into),
+            Source::Converting(converting) => converting.read(into),
         }
     }
 }
@@ -39,6 +42,21 @@ impl Sendable {
         file.seek(SeekFrom::Start(data_set_offset))?;
         Ok(Sendable(Source::Stored(file.take(u64::MAX))))
     }
+
+    /// A conversion that was seen to end well once.
+    pub(super) fn converting(converting: Transcoded) -> Sendable {
+        Sendable(Source::Converting(Box::new(converting)))
+    }
+}
+
+/// To which of the transfer syntaxes that `is_taken` says are taken an instance is converted, or why to none, in words.
+pub(super) fn target_of(holding: &Holding, is_taken: impl Fn(&str) -> bool) -> Result<Target, String> {
+    let stored = holding.transfer_syntax();
+    let target = targets(stored).iter().copied().find(|target| is_taken(target.uid()));
+    target.ok_or_else(|| match targets(stored) {
+        [] => format!("{stored} is not taken, and has no native form"),
+        _ => format!("{stored} is not taken, nor is anything native"),
+    })
 }
 
 impl Archive {
@@ -74,14 +92,7 @@ impl Archive {
         holding: &Holding,
         is_taken: impl Fn(&str) -> bool,
     ) -> Result<(Sendable, Target), String> {
-        let stored = holding.transfer_syntax();
-        let target = targets(stored).iter().copied().find(|target| is_taken(target.uid()));
-        let Some(target) = target else {
-            return Err(match targets(stored) {
-                [] => format!("{stored} is not taken, and has no native form"),
-                _ => format!("{stored} is not taken, nor is anything native"),
-            });
-        };
+        let target = target_of(holding, is_taken)?;
         let header = self.header(holding).await.map_err(|err| err.to_string())?;
         let mut converting =
             self.transcode(&self.inner.decoder, holding, &header, target).map_err(|err| err.to_string())?;

@@ -165,7 +165,7 @@ impl Archive {
 }
 
 impl Transcoded {
-    fn new(
+    pub(super) fn new(
         open: impl Fn() -> Result<File, Error>,
         decoder: &Decoder,
         holding: &Holding,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::{Progress, called, did, ended, record, requestor};
 use crate::archive::retrieve::outgoing::{self, Outgoing};
 use crate::cli::{WrongUsage, with_database};
+use crate::codec::Decoder;
 use crate::config::{Config, Settings};
 use crate::db;
 use crate::db::audit::{Action, Entry};
@@ -27,11 +28,12 @@ pub async fn run(settings: &Settings, peer: &str, what: &[String]) -> anyhow::Re
         })
         .collect::<anyhow::Result<_>>()?;
     let called = called(settings, &config, peer).await?;
+    let decoder = Decoder::new(1, config.decode_worker.clone());
     let mut failures = 0;
     let mut instances = Vec::new();
     for path in paths {
         for file in files_in(Path::new(path))? {
-            match Outgoing::of_file(&file) {
+            match Outgoing::of_file(&file, &decoder) {
                 Ok(instance) => instances.push(instance),
                 Err(err) => {
                     eprintln!("filmroom: {err}");
@@ -41,7 +43,7 @@ pub async fn run(settings: &Settings, peer: &str, what: &[String]) -> anyhow::Re
         }
     }
     if !studies.is_empty() {
-        let (found, missing) = of_archive(settings, &config, &called, &studies).await?;
+        let (found, missing) = of_archive(settings, &config, &called, &studies, &decoder).await?;
         instances.extend(found);
         failures += missing;
     }
@@ -55,13 +57,14 @@ async fn of_archive(
     config: &Config,
     called: &Called,
     studies: &[StudyInstanceUid],
+    decoder: &Decoder,
 ) -> anyhow::Result<(Vec<Outgoing>, usize)> {
     let (found, missing) = (RefCell::new(Vec::new()), Cell::new(0));
     with_database(settings, async |pool| {
         let mut conn = db::acquire(pool).await?;
         let mut entries: Vec<Entry> = Vec::new();
         for study in studies {
-            let instances = outgoing::of_study(&mut conn, &config.data_dir, study).await?;
+            let instances = outgoing::of_study(&mut conn, &config.data_dir, study, decoder).await?;
             if instances.is_empty() {
                 eprintln!("filmroom: {study} is not in the archive");
                 missing.set(missing.get() + 1);

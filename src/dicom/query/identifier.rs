@@ -235,7 +235,10 @@ impl Identifier {
         let matching = match matching {
             Matching::Universal => return Ok(()),
             Matching::Empty => Matching::Empty,
-            _ if options.fuzzy && attribute.kind() == Kind::PersonName => Matching::Words(Word::all(text)),
+            // Of several names each is one as it stands.
+            _ if options.fuzzy && attribute.kind() == Kind::PersonName && !text.contains('\\') => {
+                Matching::Words(Word::all(text))
+            }
             matching => matching,
         };
         self.asked.push(format!("{} {text}", dictionary::name(attribute.tag())));

@@ -66,6 +66,9 @@ pub enum Error {
     /// A-RELEASE-RQ while it owes an answer.
     #[error("the peer ended the association instead of answering")]
     Released,
+    /// Somebody here wants its end.
+    #[error("the association was ended on the peers page")]
+    Ended,
     /// The connection is gone without A-ABORT.
     #[error("the peer closed the connection")]
     Closed,

@@ -66,6 +66,14 @@ impl Receiver {
         Receiver { into, current: Current::Nothing, stored: 0, refused: 0, refusals: Vec::new() }
     }
 
+    /// Completes when somebody wants the end of what is under way, on the peers page. Cancel-safe.
+    pub(super) async fn aborted(&self) {
+        match &self.into {
+            Into::Archive { presence, .. } => presence.aborted().await,
+            Into::Folder { .. } => std::future::pending().await,
+        }
+    }
+
     /// An instance begins.
     pub(super) fn begin(&mut self, context: &PresentationContext, command: &CommandSet) {
         self.current = match &self.into {

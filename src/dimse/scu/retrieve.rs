@@ -114,6 +114,7 @@ impl Association {
             let message = tokio::select! {
                 biased;
                 () = stopped(stop), if !is_cancelled => None,
+                () = aborted(receiver.as_deref()) => return Err(self.fail(Error::Ended).await),
                 message = self.receive_message(patience) => Some(message?),
             };
             let Some(message) = message else {
@@ -148,7 +149,14 @@ impl Association {
         receiver.begin(&presented, &command);
         if command.has_data_set() {
             loop {
-                let (fragment, is_last) = self.receive_fragment(context).await?;
+                let received = tokio::select! {
+                    biased;
+                    received = self.receive_fragment(context) => Some(received?),
+                    () = receiver.aborted() => None,
+                };
+                let Some((fragment, is_last)) = received else {
+                    return Err(self.fail(Error::Ended).await);
+                };
                 receiver.push(fragment);
                 if is_last {
                     break;
@@ -166,6 +174,14 @@ struct Asked {
     context: u8,
     message_id: u16,
     response: u16,
+}
+
+/// Completes when somebody ends it on the peers page, which shows what goes into the archive. Cancel-safe.
+async fn aborted(receiver: Option<&Receiver>) {
+    match receiver {
+        Some(receiver) => receiver.aborted().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Completes when it is to be stopped. Cancel-safe.

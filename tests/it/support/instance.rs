@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use dicom_core::value::DataSetSequence;
 use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::InMemDicomObject;
@@ -71,6 +72,16 @@ impl Builder {
     /// Sets an element to bytes.
     pub fn bytes(mut self, tag: Tag, vr: VR, value: Vec<u8>) -> Builder {
         self.object.put(DataElement::new(tag, vr, PrimitiveValue::U8(value.into())));
+        self
+    }
+
+    /// Sets a sequence of one item with these texts.
+    pub fn item(mut self, tag: Tag, texts: &[(Tag, VR, &str)]) -> Builder {
+        let mut item = InMemDicomObject::new_empty();
+        for (tag, vr, value) in texts {
+            item.put(DataElement::new(*tag, *vr, PrimitiveValue::from(*value)));
+        }
+        self.object.put(DataElement::new(tag, VR::SQ, DataSetSequence::from(vec![item])));
         self
     }
 

@@ -21,6 +21,8 @@ pub struct Remote {
     folder: tempfile::TempDir,
     pub ae_title: &'static str,
     pub port: u16,
+    /// Where it answers HTTP: of Orthanc.
+    http: Option<u16>,
     /// What a script has said, a line each.
     lines: Arc<Mutex<Vec<String>>>,
 }
@@ -81,7 +83,24 @@ impl Remote {
             ["/usr/sbin/Orthanc", "/usr/bin/Orthanc"].into_iter().find(|path| Path::new(path).exists());
         let mut command = Command::new(usual.expect("Orthanc: `make test` installs it"));
         command.arg(&file);
-        Remote::started(command, folder, "ORTHANC", port).await
+        let mut remote = Remote::started(command, folder, "ORTHANC", port).await;
+        remote.http = Some(http);
+        remote
+    }
+
+    /// Has Orthanc do something by its REST interface, and returns what it answers.
+    pub async fn has_done(&self, path: &str, body: serde_json::Value) -> serde_json::Value {
+        let request = reqwest::Client::new().post(self.rest(path)).json(&body);
+        answer(path, request.timeout(Duration::from_secs(60)).send().await).await
+    }
+
+    /// What Orthanc says by its REST interface.
+    pub async fn says(&self, path: &str) -> serde_json::Value {
+        answer(path, reqwest::get(self.rest(path)).await).await
+    }
+
+    fn rest(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.http.expect("Orthanc"))
     }
 
     async fn started(
@@ -102,7 +121,7 @@ impl Remote {
             assert!(began.elapsed() < Duration::from_secs(60), "{ae_title} does not listen");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        Remote { _child: child, stdin: None, folder, ae_title, port, lines: Arc::default() }
+        Remote { _child: child, stdin: None, folder, ae_title, port, http: None, lines: Arc::default() }
     }
 
     /// scp.py with these manners.
@@ -140,7 +159,7 @@ impl Remote {
         });
         let stdin = child.stdin.take();
         let folder = tempfile::tempdir().expect("a folder");
-        Remote { _child: child, stdin, folder, ae_title: "SCRIPTED", port, lines }
+        Remote { _child: child, stdin, folder, ae_title: "SCRIPTED", port, http: None, lines }
     }
 
     /// What a script has taken, in its order.
@@ -184,6 +203,13 @@ impl Remote {
     pub async fn become_peer(&self, database: &TestDatabase) {
         add_peer(database, self.ae_title, self.port).await;
     }
+}
+
+async fn answer(path: &str, response: reqwest::Result<reqwest::Response>) -> serde_json::Value {
+    let response = response.unwrap_or_else(|err| panic!("{path}: {err}"));
+    let (status, text) = (response.status(), response.text().await.expect("text"));
+    assert!(status.is_success(), "{path}: {status} {text}");
+    serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text))
 }
 
 /// Makes an AE on this machine a peer.

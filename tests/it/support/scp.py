@@ -1,10 +1,11 @@
 """SCPs for the tests: pynetdicom, which shares no code with filmroom, with the manners of peers that are met with.
 
     scp.py store MANNER [ARGUMENT]   takes instances. Manners: good; busy N (A700H for the first N); silent (never
-                                     answers); abort N (aborts once, at the Nth instance); poison UID (C000H for that
+                                     answers); falls-silent N (from the Nth on); abort N (aborts once, at the Nth instance); poison UID (C000H for that
                                      one); breaks UID (aborts whenever that one comes); slow SECONDS (before each answer)
     scp.py find CHARSETS             answers a C-FIND with three studies in three character sets
     scp.py find endless              answers without end until it is cancelled
+    scp.py get COUNT                 answers a C-GET with so many slices, and pauses before each
 
 The first line is the port, each further one the SOP Instance UID of what was taken.
 """
@@ -15,7 +16,12 @@ import warnings
 
 from pydicom.dataset import Dataset
 from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, evt, _config
-from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind, Verification
+from pynetdicom.sop_class import (
+    CTImageStorage,
+    StudyRootQueryRetrieveInformationModelFind,
+    StudyRootQueryRetrieveInformationModelGet,
+    Verification,
+)
 
 warnings.simplefilter("ignore")
 _config.LOG_HANDLER_LEVEL = "none"
@@ -33,7 +39,7 @@ class Storage:
         uid = str(event.request.AffectedSOPInstanceUID)
         if self.manner == "busy" and self.seen <= int(self.argument):
             return 0xA700
-        if self.manner == "silent":
+        if self.manner == "silent" or self.manner == "falls-silent" and self.seen >= int(self.argument):
             time.sleep(3600)
         if self.manner == "slow":
             time.sleep(float(self.argument))
@@ -79,6 +85,33 @@ def find_endless(event):
     yield 0xFE00, None
 
 
+def a_slice(number):
+    instance = Dataset()
+    instance.SOPClassUID = CTImageStorage
+    instance.SOPInstanceUID = f"1.2.3.1.1.{number}"
+    instance.StudyInstanceUID = "1.2.3.1"
+    instance.SeriesInstanceUID = "1.2.3.1.1"
+    instance.PatientID = "P1"
+    instance.PatientName = "Doe^Jane1"
+    instance.Modality = "CT"
+    instance.InstanceNumber = number
+    return instance
+
+
+def get(count):
+    def slices(event):
+        yield count
+        for number in range(1, count + 1):
+            if event.is_cancelled:
+                print("cancelled", flush=True)
+                yield 0xFE00, None
+                return
+            time.sleep(0.1)
+            yield 0xFF00, a_slice(number)
+
+    return slices
+
+
 def main(service, manner, argument=None):
     ae = AE(ae_title="SCRIPTED")
     ae.add_supported_context(Verification)
@@ -86,6 +119,13 @@ def main(service, manner, argument=None):
         for context in AllStoragePresentationContexts[:120]:
             ae.add_supported_context(context.abstract_syntax, ALL_TRANSFER_SYNTAXES)
         handlers = [(evt.EVT_C_STORE, Storage(manner, argument).store)]
+    elif service == "get":
+        ae.add_supported_context(StudyRootQueryRetrieveInformationModelGet)
+        ae.add_supported_context(CTImageStorage, scu_role=True, scp_role=True)
+        handlers = [
+            (evt.EVT_C_GET, get(int(manner))),
+            (evt.EVT_ABORTED, lambda event: print("aborted", flush=True)),
+        ]
     else:
         ae.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
         handlers = [(evt.EVT_C_FIND, find_endless if manner == "endless" else find_charsets)]
