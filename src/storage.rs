@@ -17,6 +17,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 
+/// The disk is full for us while this much of it is still free: the database, and everything else, lives on.
+const RESERVE_BYTES: u64 = 256 * 1024 * 1024;
+
 /// The folder that holds every instance.
 #[derive(Debug, Clone)]
 pub struct Storage {
@@ -119,6 +122,11 @@ impl Storage {
     /// Bytes that an ordinary user may still write on the disk of the data folder.
     pub fn free_bytes(&self) -> io::Result<u64> {
         Ok(self.statvfs()?.0)
+    }
+
+    /// Whether there is room for more without taking what the database and the system need.
+    pub fn has_room(&self) -> io::Result<bool> {
+        Ok(self.free_bytes()? >= RESERVE_BYTES)
     }
 
     /// Size in bytes of the disk of the data folder.

@@ -67,8 +67,12 @@ impl Archive {
             for (item, verdict) in stretch.iter_mut().zip(verdicts) {
                 item.verdict = Some(verdict);
             }
-            let known: Vec<(u32, Verdict)> =
-                stretch.iter().filter_map(|item| Some((item.item_number, item.verdict?))).collect();
+            // What cannot be found out now is looked at again when the report has to be made again.
+            let is_final = |verdict: &Verdict| *verdict != Err(FailureReason::RESOURCE_LIMITATION);
+            let known: Vec<(u32, Verdict)> = stretch
+                .iter()
+                .filter_map(|item| Some((item.item_number, item.verdict.filter(is_final)?)))
+                .collect();
             self.with_connection(async move |mut conn| {
                 Ok(commitment::settle(&mut conn, commitment_key, &known).await?)
             })
@@ -132,7 +136,8 @@ async fn note(
     Ok(Noted { commitment_key, is_duplicate })
 }
 
-/// What the report says of what was asked, by item numbers. Of an instance it names twice, the failure counts.
+/// What the report says of what was asked, by item numbers. Of an instance it names twice, the failure counts; that the
+/// question was put twice takes nothing back.
 fn answered(items: &[Item], report: &Report) -> Vec<(u32, Verdict)> {
     let mut said: HashMap<&SopInstanceUid, Verdict> = HashMap::new();
     for (reference, verdict) in &report.verdicts {
@@ -141,7 +146,11 @@ fn answered(items: &[Item], report: &Report) -> Vec<(u32, Verdict)> {
     }
     items
         .iter()
-        .filter_map(|item| Some((item.item_number, *said.get(&item.reference.sop_instance_uid)?)))
+        .filter_map(|item| Some((item, *said.get(&item.reference.sop_instance_uid)?)))
+        .filter(|(item, verdict)| {
+            item.verdict != Some(Ok(())) || *verdict != Err(FailureReason::DUPLICATE_TRANSACTION_UID)
+        })
+        .map(|(item, verdict)| (item.item_number, verdict))
         .collect()
 }
 
@@ -170,5 +179,17 @@ mod tests {
         };
         let items = [item(1, "1.1"), item(2, "1.2"), item(3, "1.3")];
         assert_eq!(answered(&items, &report), [(1, Ok(())), (2, gone)]);
+    }
+
+    #[test]
+    fn that_a_question_was_put_twice_takes_nothing_back() {
+        let item = |item_number, verdict| Item { item_number, reference: reference("1.1"), verdict };
+        let twice = Err(FailureReason::DUPLICATE_TRANSACTION_UID);
+        let report = Report {
+            transaction_uid: "1.2".parse().unwrap(),
+            retrieve_ae_title: None,
+            verdicts: vec![(reference("1.1"), twice)],
+        };
+        assert_eq!(answered(&[item(1, Some(Ok(()))), item(2, None)], &report), [(2, twice)]);
     }
 }

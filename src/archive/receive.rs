@@ -39,9 +39,6 @@ const MOST_UNHASHED: usize = 1024 * 1024;
 /// Bytes after which the disk is told to begin.
 const BEGIN_EVERY: usize = 1024 * 1024;
 
-/// The disk is full for us while this much of it is still free: the database, and everything else, lives on.
-const RESERVE_BYTES: u64 = 256 * 1024 * 1024;
-
 /// The longest instance taken. Native Pixel Data ends at 4 GiB (PS3.5 7.1), so this is for encapsulated ones.
 const MAXIMUM_BYTES: u64 = 16 * 1024 * 1024 * 1024;
 
@@ -304,7 +301,7 @@ async fn store(
 
 /// Makes the file and writes its preamble and group 0002, PS3.10 section 7.1.
 fn open(storage: &crate::storage::Storage, provenance: &Provenance) -> Result<Written, Error> {
-    if storage.free_bytes()? < RESERVE_BYTES {
+    if !storage.has_room()? {
         return Err(Error::DiskFull);
     }
     let head = file_meta::head(

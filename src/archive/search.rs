@@ -4,10 +4,11 @@
 //! before the last match is found, and a peer that reads slowly slows down the statement and takes no memory. Whoever
 //! drops a [`Search`] ends its statement on the server, too.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use mysql_async::Conn;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
 use super::{Archive, Error};
@@ -17,8 +18,11 @@ use crate::dicom::query::{Attribute, Query};
 
 /// Matches that travel together.
 const BATCH: usize = 64;
-/// Batches that may wait for the peer.
-const WAITING: usize = 32;
+/// Batches that may wait for their peers, of all searches together: some 100,000 matches, about 70 MB. A statement does
+/// not wait for a peer that reads slowly until these are used up, so that its connection is soon free again.
+const WAITING: usize = 1600;
+/// Statements at a time. Others need connections too.
+const AT_ONCE: usize = 8;
 /// How long the database gets for the next match.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a match waits for others to travel with.
@@ -28,29 +32,44 @@ const MOMENT: Duration = Duration::from_millis(5);
 pub type Match = Vec<String>;
 
 type Found = Result<Vec<Match>, Error>;
+type Sender = mpsc::UnboundedSender<(Found, Option<OwnedSemaphorePermit>)>;
 
 /// Matches on their way. Dropped, it ends the search.
 #[derive(Debug)]
-pub struct Search(mpsc::Receiver<Found>);
+pub struct Search(mpsc::UnboundedReceiver<(Found, Option<OwnedSemaphorePermit>)>);
+
+/// What all searches together may take.
+#[derive(Clone)]
+pub struct Limits {
+    statements: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { statements: Arc::new(Semaphore::new(AT_ONCE)), waiting: Arc::new(Semaphore::new(WAITING)) }
+    }
+}
 
 impl Search {
     /// The next matches; none when there are no more. Cancel-safe.
     pub async fn next(&mut self) -> Option<Found> {
-        self.0.recv().await
+        let (found, _permit) = self.0.recv().await?;
+        Some(found)
     }
 }
 
 impl Archive {
     /// Looks for what matches, at most `query.page.size` of it, in no order.
     pub fn search(&self, query: &Query, wanted: Vec<Attribute>, visibility: &Visibility) -> Search {
-        let (sender, receiver) = mpsc::channel(WAITING);
+        let (sender, receiver) = mpsc::unbounded_channel();
         let statement = search::statement(query, &wanted, visibility);
-        let pool = self.inner.pool.clone();
+        let (pool, limits) = (self.inner.pool.clone(), self.inner.searches.clone());
         self.inner.runtime.spawn(async move {
-            let found = find(&pool, &statement, &wanted, &sender).await;
+            let found = find(&pool, &limits, &statement, &wanted, &sender).await;
             if let Err(err) = found {
                 // Nobody listens any more where the peer has gone.
-                drop(sender.send(Err(err)).await);
+                drop(sender.send((Err(err), None)));
             }
         });
         Search(receiver)
@@ -59,16 +78,23 @@ impl Archive {
 
 async fn find(
     pool: &Pool,
+    limits: &Limits,
     statement: &search::Statement,
     wanted: &[Attribute],
-    sender: &mpsc::Sender<Found>,
+    sender: &Sender,
 ) -> Result<(), Error> {
+    let turn = tokio::select! {
+        biased;
+        () = sender.closed() => return Ok(()),
+        turn = timeout(PATIENCE, limits.statements.acquire()) => turn,
+    };
+    let _turn = turn.map_err(|_| Error::TimedOut)?.map_err(|_| Error::Stopping)?;
     let mut conn = db::acquire(pool).await?;
     let number = conn.id();
     let outcome = tokio::select! {
         biased;
         () = sender.closed() => None,
-        ended = send_all(&mut conn, statement, wanted, sender) => Some(ended),
+        ended = send_all(&mut conn, limits, statement, wanted, sender) => Some(ended),
     };
     match outcome {
         Some(Ok(())) => return Ok(()),
@@ -85,10 +111,17 @@ async fn find(
 /// Sends what is found, in batches; what has been found does not wait for more than a moment.
 async fn send_all(
     conn: &mut Conn,
+    limits: &Limits,
     statement: &search::Statement,
     wanted: &[Attribute],
-    sender: &mpsc::Sender<Found>,
+    sender: &Sender,
 ) -> Result<(), Error> {
+    let send = async |batch: Vec<Match>| {
+        let permit = limits.waiting.clone().acquire_owned().await.map_err(|_| Error::Stopping)?;
+        // Nobody listens any more where the peer has gone; then this is dropped.
+        drop(sender.send((Ok(batch), Some(permit))));
+        Ok::<(), Error>(())
+    };
     let started = timeout(PATIENCE, search::start(conn, statement, wanted)).await;
     let mut matches = started.map_err(|_| Error::TimedOut)??;
     let mut batch = Vec::with_capacity(BATCH);
@@ -99,9 +132,7 @@ async fn send_all(
             biased;
             next = &mut next => next,
             () = tokio::time::sleep(MOMENT), if !batch.is_empty() => {
-                if sender.send(Ok(std::mem::take(&mut batch))).await.is_err() {
-                    return Ok(());
-                }
+                send(std::mem::take(&mut batch)).await?;
                 next.await
             }
         };
@@ -110,13 +141,8 @@ async fn send_all(
             None => break,
         }
         if batch.len() >= BATCH {
-            let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
-            if sender.send(Ok(full)).await.is_err() {
-                return Ok(());
-            }
+            send(std::mem::replace(&mut batch, Vec::with_capacity(BATCH))).await?;
         }
     }
-    // Nobody listens any more where the peer has gone.
-    drop(sender.send(Ok(batch)).await);
-    Ok(())
+    send(batch).await
 }

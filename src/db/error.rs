@@ -17,7 +17,8 @@ mod code {
 
     pub const TOO_MANY_CONNECTIONS: u16 = 1040;
     pub const SHUTDOWN: u16 = 1053;
-    pub const KILLED: [u16; 3] = [1317, 1927, 3024];
+    /// Interrupted, connection killed, and a statement beyond its time: MySQL's number and MariaDB's.
+    pub const KILLED: [u16; 4] = [1317, 1927, 3024, 1969];
     pub const LOCK_WAIT_TIMEOUT: u16 = 1205;
     pub const DEADLOCK: u16 = 1213;
 

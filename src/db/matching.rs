@@ -110,6 +110,21 @@ pub fn order(sort: Sort) -> &'static str {
     }
 }
 
+/// The ORDER BY of a level: studies as `sort` says, what is in them by its number, and in the end by what no two share.
+pub fn order_of(level: Level, sort: Sort) -> String {
+    let of_studies = order(sort);
+    let of_series = "series.series_number IS NULL, series.series_number, series.series_key";
+    match level {
+        Level::Patient => "patient.patient_key".to_owned(),
+        Level::Study => of_studies.to_owned(),
+        Level::Series => format!("{of_studies}, {of_series}"),
+        Level::Image => format!(
+            "{of_studies}, {of_series}, instance.instance_number IS NULL, instance.instance_number, \
+             instance.instance_key"
+        ),
+    }
+}
+
 /// The index that is in the order of `by`, in either direction.
 pub fn index(by: SortKey) -> &'static str {
     match by {

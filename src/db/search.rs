@@ -7,7 +7,7 @@ use mysql_async::{BinaryProtocol, Conn, QueryResult, Result, Row, Value, from_va
 
 use super::matching;
 use super::visibility::Visibility;
-use crate::dicom::query::{Attribute, Kind, Query};
+use crate::dicom::query::{Attribute, Kind, Level, Query};
 
 /// A SELECT, and what its question marks stand for.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,6 +43,61 @@ pub fn statement(query: &Query, wanted: &[Attribute], visibility: &Visibility) -
     );
     let mut params = conditions.params();
     params.push(query.page.size.into());
+    Statement { sql, params }
+}
+
+/// The statement that finds a page of the matches, from number `offset` on, which is counted from 0, in an order that
+/// stays: studies in the query's, series and instances by theirs and then by their numbers.
+pub fn page(query: &Query, wanted: &[Attribute], visibility: &Visibility, offset: u64) -> Statement {
+    let conditions = matching::conditions(query, visibility);
+    let values = wanted.iter().map(|attribute| matching::value_of(*attribute, query.level));
+    let values = values.collect::<Vec<_>>().join(",\n       ");
+    let (tables, order) = (matching::tables(query.level), matching::order_of(query.level, query.sort));
+    // Rows of studies are wide and their indexes narrow, so only those of the page are read.
+    let sql = match query.level {
+        Level::Study => format!(
+            "SELECT {values}
+               FROM (SELECT study.study_key
+                       FROM study {index}
+                      WHERE {conditions}
+                      ORDER BY {order}
+                      LIMIT ? OFFSET ?) AS page
+               JOIN study ON study.study_key = page.study_key
+              ORDER BY {order}",
+            index = match query.matches_everything() && *visibility == Visibility::All {
+                true => format!("FORCE INDEX ({})", matching::index(query.sort.by)),
+                false => String::new(),
+            },
+            conditions = conditions.sql(),
+        ),
+        _ => format!(
+            "SELECT {values}
+               FROM {tables}
+              WHERE {}
+              ORDER BY {order}
+              LIMIT ? OFFSET ?",
+            conditions.sql()
+        ),
+    };
+    let mut params = conditions.params();
+    params.extend([query.page.size.into(), offset.into()]);
+    Statement { sql, params }
+}
+
+/// The statement that counts the matches, and no more than `most` of them.
+pub fn count(query: &Query, visibility: &Visibility, most: u64) -> Statement {
+    let conditions = matching::conditions(query, visibility);
+    let sql = format!(
+        "SELECT COUNT(*)
+           FROM (SELECT 1
+                   FROM {}
+                  WHERE {}
+                  LIMIT ?) AS found",
+        matching::tables(query.level),
+        conditions.sql()
+    );
+    let mut params = conditions.params();
+    params.push(most.into());
     Statement { sql, params }
 }
 

@@ -50,6 +50,11 @@ impl Target {
             Target::ImplicitVrLittleEndian => uids::IMPLICIT_VR_LITTLE_ENDIAN,
         }
     }
+
+    /// The same as what names the syntax of an instance.
+    pub fn transfer_syntax(self) -> TransferSyntaxUid {
+        TransferSyntaxUid::standard(self.uid())
+    }
 }
 
 /// What becomes of the Pixel Data of the instance, or of Float or Double Float Pixel Data.

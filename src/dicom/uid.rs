@@ -139,6 +139,11 @@ pub(super) const EXPLICIT_VR_BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
 const GE_PRIVATE_IMPLICIT_VR_BIG_ENDIAN_PIXELS: &str = "1.2.840.113619.5.2";
 
 impl TransferSyntaxUid {
+    /// One of the standard's own.
+    pub(super) fn standard(uid: &'static str) -> TransferSyntaxUid {
+        TransferSyntaxUid(uid.to_owned())
+    }
+
     /// How a data set of this transfer syntax is written. What we do not know is explicit VR little endian, as
     /// PS3.5 A.4 demands of every syntax since 1996.
     pub fn encoding(&self) -> Encoding {

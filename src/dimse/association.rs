@@ -21,6 +21,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::command::CommandSet;
 use super::negotiation::{MAXIMUM_PDU_LENGTH, PresentationContext};
+use super::pace::Pace;
 use super::stream::Stream;
 use super::{Error, Timeouts};
 
@@ -34,9 +35,6 @@ const TLS_HANDSHAKE: u8 = 0x16;
 
 /// A request of 128 contexts with 40 transfer syntaxes each is about 150 KB.
 const MAXIMUM_ASSOCIATE_LENGTH: u32 = 512 * 1024;
-
-/// A message that trickles in slower than this runs out of time: bytes in a second.
-const SLOWEST_MESSAGE: u64 = 16 * 1024;
 
 /// What is read at once, where the peer has sent that much: room for a whole PDU and most of the next.
 const READ_AHEAD: usize = 256 * 1024;
@@ -55,11 +53,12 @@ pub struct Association {
     peer_maximum: usize,
     timeouts: Timeouts,
     stage: watch::Receiver<Stage>,
-    /// When the message being read began, and how much of it has come.
-    message_began: Instant,
-    message_bytes: u64,
-    /// What has come of a command while an operation is under way.
-    early: Vec<u8>,
+    /// Of the message being read.
+    pace: Pace,
+    /// What has come of a command while an operation is under way, and the context it comes over.
+    early: Option<(u8, Vec<u8>)>,
+    /// A response to a report of ours that came while an operation was under way; the next message.
+    put_aside: Option<(u8, CommandSet)>,
     /// Messages that wait to be sent together.
     queued: Vec<u8>,
     /// A PDU has begun to be sent; where that was given up, part of it may have been.
@@ -115,9 +114,9 @@ impl Association {
             peer_maximum: 0,
             timeouts,
             stage,
-            message_began: Instant::now(),
-            message_bytes: 0,
-            early: Vec::new(),
+            pace: Pace::begin(timeouts.message),
+            early: None,
+            put_aside: None,
             queued: Vec::new(),
             is_sending: false,
         }
@@ -152,7 +151,8 @@ impl Association {
         });
         // 0 and nothing mean no limit, PS3.8 D.1.
         let asked = asked.filter(|length| *length != 0).unwrap_or(MAXIMUM_PDU_LENGTH).min(MAXIMUM_PDU_LENGTH);
-        self.peer_maximum = usize::try_from(asked).unwrap_or(0).max(PDV_HEADER + 2);
+        // Fragments have an even length, PS3.8 Annex E.2 and what some receivers insist on.
+        self.peer_maximum = (usize::try_from(asked).unwrap_or(0) & !1).max(PDV_HEADER + 2);
         self.contexts = contexts;
         self.send_pdu(&Pdu::AssociationAC(ac)).await
     }
@@ -166,9 +166,17 @@ impl Association {
 
     /// Waits for the next message. While the server is being stopped an association that stays silent is over.
     pub async fn next_request(&mut self) -> Result<Request, Error> {
+        if let Some((context_id, command)) = self.put_aside.take() {
+            return Ok(Request::Message { context: self.context(context_id)?, command });
+        }
         let idle_until = Instant::now() + self.timeouts.idle;
-        let mut bytes = Vec::new();
-        let mut context_id = None;
+        let (mut context_id, mut bytes) = match self.early.take() {
+            Some((id, bytes)) => (Some(id), bytes),
+            None => (None, Vec::new()),
+        };
+        if context_id.is_some() {
+            self.pace = Pace::begin(self.timeouts.message);
+        }
         loop {
             if self.fragments.is_empty() {
                 let deadline = if context_id.is_some() { self.message_deadline() } else { idle_until };
@@ -189,10 +197,9 @@ impl Association {
             }
             let fragment = self.take_fragment()?;
             if context_id.is_none() {
-                self.message_began = Instant::now();
-                self.message_bytes = 0;
+                self.pace = Pace::begin(self.timeouts.message);
             }
-            self.message_bytes += fragment.data.len() as u64;
+            self.pace.add(fragment.data.len());
             if !fragment.is_command || context_id.is_some_and(|id| id != fragment.context_id) {
                 return Err(Error::protocol(
                     AbortReason::UnexpectedPduParameter,
@@ -208,18 +215,20 @@ impl Association {
             }
             bytes.extend_from_slice(&fragment.data);
             if fragment.is_last {
-                let Some(context) = self.contexts.iter().find(|context| context.id == fragment.context_id)
-                else {
-                    let id = fragment.context_id;
-                    let text = format!("a message over presentation context {id}, which was not accepted");
-                    return Err(Error::protocol(AbortReason::InvalidPduParameter, text));
-                };
-                let context = context.clone();
+                let context = self.context(fragment.context_id)?;
                 let command = CommandSet::parse(&bytes)
                     .map_err(|err| Error::protocol(AbortReason::InvalidPduParameter, err.to_string()))?;
                 return Ok(Request::Message { context, command });
             }
         }
+    }
+
+    fn context(&self, id: u8) -> Result<PresentationContext, Error> {
+        let context = self.contexts.iter().find(|context| context.id == id).cloned();
+        context.ok_or_else(|| {
+            let text = format!("a message over presentation context {id}, which was not accepted");
+            Error::protocol(AbortReason::InvalidPduParameter, text)
+        })
     }
 
     /// The next fragment of the data set of the message being read.
@@ -245,7 +254,7 @@ impl Association {
                 "a fragment of another message within a data set",
             ));
         }
-        self.message_bytes += fragment.data.len() as u64;
+        self.pace.add(fragment.data.len());
         Ok(fragment)
     }
 
@@ -277,15 +286,18 @@ impl Association {
         }
     }
 
-    /// Until when the message being read may take: a fixed time, and more as more of it comes.
+    /// Until when more of the message being read has to have come.
     fn message_deadline(&self) -> Instant {
-        let earned = Duration::from_secs(self.message_bytes / SLOWEST_MESSAGE);
-        (self.message_began + self.timeouts.message + earned).min(Instant::now() + self.timeouts.idle)
+        self.pace.deadline().min(Instant::now() + self.timeouts.idle)
     }
 
     /// As [`Self::read_pdu`], but over when the server is being stopped and has reached `last`. Cancel-safe, since
     /// what has been read stays in the buffer.
     async fn read_pdu_until(&mut self, last: Stage, deadline: Instant) -> Result<Option<Pdu>, Error> {
+        // Also a peer that is never silent hears of it.
+        if *self.stage.borrow() == Stage::Ending {
+            return Err(Error::Stopping);
+        }
         let mut stage = self.stage.clone();
         let over = async move {
             if stage.wait_for(|now| *now == Stage::Ending || *now == last).await.is_err() {

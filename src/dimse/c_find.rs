@@ -7,7 +7,7 @@ use super::Error;
 use super::association::Association;
 use super::command::{CommandSet, DATA_SET_FOLLOWS};
 use super::negotiation::PresentationContext;
-use super::scp::{Caller, read_data_set};
+use super::scp::{Caller, LONGEST_IDENTIFIER, read_data_set};
 use super::status::Status;
 use crate::archive::activity::Presence;
 use crate::archive::search::Match;
@@ -48,7 +48,7 @@ pub async fn serve(
         let response = refusal(command, Status::SOP_CLASS_NOT_SUPPORTED, "This is no query");
         return association.send_command(context.id, &response).await;
     };
-    let identifier = match read_data_set(association, context, command).await? {
+    let identifier = match read_data_set(association, context, command, LONGEST_IDENTIFIER).await? {
         Ok(data_set) => Identifier::parse(model, context.options, &data_set),
         Err(sentence) => {
             let response = refusal(command, Status::UNABLE_TO_PROCESS, sentence);

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use dicom_dictionary_std::tags;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::Error;
 use super::association::Association;
@@ -15,7 +15,7 @@ use super::sub_operations::{Ended, Retrieval, asked, encoding, failure, record};
 use crate::archive::Archive;
 use crate::archive::activity::Presence;
 use crate::archive::retrieve::Holding;
-use crate::archive::retrieve::sendable::Sendable;
+use crate::archive::retrieve::sendable::{Sendable, Unsendable};
 
 /// How long the requestor may take to answer a sub-operation.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -62,7 +62,8 @@ async fn send_all(
             Ok(holdings) => holdings,
             Err(err) => {
                 tracing::error!(err = &err as &dyn std::error::Error, "a retrieve ended early");
-                return Err(Error::Unreadable(err.into()));
+                retrieval.tally.give_up(&format!("The archive does not know what comes next: {err}"));
+                return Ok(false);
             }
         };
         if holdings.is_empty() {
@@ -92,7 +93,7 @@ async fn send_all(
                     }
                     ended
                 }
-                Err(why) => {
+                Err(Unsendable { why, .. }) => {
                     next.next();
                     Ended::Failed(why)
                 }
@@ -118,7 +119,7 @@ async fn prepare(
     association: &Association,
     archive: &Archive,
     holding: &Holding,
-) -> Result<(u8, Sendable), String> {
+) -> Result<(u8, Sendable), Unsendable> {
     let row = holding.row();
     let contexts: Vec<(u8, &str)> = association
         .contexts()
@@ -127,14 +128,18 @@ async fn prepare(
         .map(|context| (context.id, context.transfer_syntax.as_str()))
         .collect();
     if contexts.is_empty() {
-        return Err(format!("No context is there for the SOP class {}", row.sop_class_uid));
+        let why = format!("No context is there for the SOP class {}", row.sop_class_uid);
+        return Err(Unsendable { why, is_passing: false });
     }
     let over = |syntax: &str| contexts.iter().find(|(_, taken)| *taken == syntax).map(|(id, _)| *id);
     if let Some(id) = over(&row.transfer_syntax_uid) {
-        return Ok((id, archive.as_stored(holding).map_err(|err| err.to_string())?));
+        return Ok((id, archive.as_stored(holding)?));
     }
     let (data_set, target) = archive.converted(holding, |syntax| over(syntax).is_some()).await?;
-    let id = over(target.uid()).ok_or("No context is there for what it was converted to")?;
+    let id = over(target.uid()).ok_or_else(|| Unsendable {
+        why: "No context is there for what it was converted to".to_owned(),
+        is_passing: false,
+    })?;
     Ok((id, data_set))
 }
 
@@ -145,8 +150,9 @@ async fn response(
     message_id: u16,
 ) -> Result<(Ended, bool), Error> {
     let mut is_cancelled = false;
+    let until = Instant::now() + PATIENCE;
     loop {
-        let command = timeout(PATIENCE, association.interruption())
+        let command = timeout_at(until, association.interruption())
             .await
             .map_err(|_| Error::Timeout("to answer a sub-operation"))??;
         let answers = command.u16(tags::MESSAGE_ID_BEING_RESPONDED_TO);

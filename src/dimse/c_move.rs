@@ -20,7 +20,7 @@ use super::status::Status;
 use super::sub_operations::{Ended, Retrieval, asked, encoding, failure, record, refusal};
 use crate::archive::activity::Presence;
 use crate::archive::retrieve::Holding;
-use crate::archive::retrieve::sendable::Sendable;
+use crate::archive::retrieve::sendable::{Sendable, Unsendable};
 use crate::db::peer::Refused;
 use crate::db::{self, peer};
 use crate::dicom::ae_title::AeTitle;
@@ -182,7 +182,11 @@ impl Move<'_> {
         loop {
             let holdings = match self.provider.archive.next_of(&mut retrieval.selection).await {
                 Ok(holdings) => holdings,
-                Err(err) => return Err(Error::Unreadable(err.into())),
+                Err(err) => {
+                    tracing::error!(err = &err as &dyn std::error::Error, "a retrieve ended early");
+                    retrieval.tally.give_up(&format!("The archive does not know what comes next: {err}"));
+                    break;
+                }
             };
             if holdings.is_empty() {
                 break;
@@ -211,6 +215,12 @@ impl Move<'_> {
                     };
                     match sent {
                         Ok(ended) => break ended,
+                        // Our own file: nobody knows what came of it, so that association is over, and the next
+                        // instance has another.
+                        Err(err @ scu::Error::Source(_)) => {
+                            sending = None;
+                            break Ended::Failed(err.to_string());
+                        }
                         Err(err) => {
                             let took_some = sending.take().is_some_and(|sending| sending.answered > 0);
                             breaks = if took_some { 1 } else { breaks + 1 };
@@ -253,7 +263,7 @@ impl Move<'_> {
         };
         let (transfer_syntax, data_set) = match self.prepare(&current.scu, holding).await {
             Ok(prepared) => prepared,
-            Err(why) => return Ok(Ended::Failed(why)),
+            Err(err) => return Ok(Ended::Failed(err.why)),
         };
         let row = holding.row();
         let uids = (row.sop_class_uid.parse(), row.sop_instance_uid.parse());
@@ -276,16 +286,14 @@ impl Move<'_> {
         &self,
         scu: &scu::Association,
         holding: &Holding,
-    ) -> Result<(TransferSyntaxUid, Sendable), String> {
+    ) -> Result<(TransferSyntaxUid, Sendable), Unsendable> {
         let (class, stored) = (holding.row().sop_class_uid.as_str(), holding.transfer_syntax());
         let is_taken = |syntax: &str| scu.takes(class, syntax);
         if is_taken(stored.as_str()) {
-            let data_set = self.provider.archive.as_stored(holding).map_err(|err| err.to_string())?;
-            return Ok((stored.clone(), data_set));
+            return Ok((stored.clone(), self.provider.archive.as_stored(holding)?));
         }
         let (data_set, target) = self.provider.archive.converted(holding, is_taken).await?;
-        let target = target.uid().parse().map_err(|_| "a target is no UID".to_owned())?;
-        Ok((target, data_set))
+        Ok((target.transfer_syntax(), data_set))
     }
 }
 

@@ -1,9 +1,9 @@
 //! The DICOM ports, plain and TLS: accept connections, decide who may call, and end every association.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dicom_ul::pdu::{
@@ -76,12 +76,15 @@ pub struct Settings {
 
 /// Connections beyond the limit that are told so. Beyond these too, a connection is closed without a word.
 const MAXIMUM_REJECTIONS: usize = 64;
+/// One address gets half of the associations, and at least so many.
+const LEAST_SHARE: usize = 8;
 
 struct Port {
     settings: Settings,
     provider: Provider,
     stage: watch::Receiver<Stage>,
-    open: AtomicUsize,
+    /// How many connections each address has.
+    open: Mutex<HashMap<IpAddr, usize>>,
 }
 
 /// Serves the ports until `stopping` turns true, and then until what is in flight is finished, or the grace is over.
@@ -95,7 +98,7 @@ pub async fn serve(
     let grace = settings.grace;
     let provider = Provider { archive, pool, requestor: settings.requestor.clone() };
     let (stage, on_stage) = watch::channel(Stage::Running);
-    let port = Arc::new(Port { settings, provider, stage: on_stage, open: AtomicUsize::new(0) });
+    let port = Arc::new(Port { settings, provider, stage: on_stage, open: Mutex::default() });
     let mut associations = JoinSet::new();
     let mut next_stage = Instant::now();
     loop {
@@ -104,8 +107,8 @@ pub async fn serve(
             // While the server is being stopped new callers still get an answer: a rejection as congested.
             accepted = listeners.accept() => match accepted {
                 Ok((stream, address, acceptor)) => {
-                    let open = Open::enter(&port);
-                    if open.number > port.settings.max_associations + MAXIMUM_REJECTIONS {
+                    let open = Open::enter(&port, address.ip().to_canonical());
+                    if open.is_far_too_many {
                         tracing::warn!(address = %address.ip(), "closed a connection: far too many are open");
                     } else {
                         associations.spawn(on_a_thread(port.clone(), open, (stream, address, acceptor)));
@@ -162,7 +165,7 @@ async fn on_a_thread(
     std::thread::Builder::new().name("association".into()).spawn(move || {
         yield_to_others();
         let result = runtime.block_on(async {
-            port.connection(open.number, TcpStream::from_std(stream)?, address, acceptor).await;
+            port.connection(open.is_too_many, TcpStream::from_std(stream)?, address, acceptor).await;
             Ok(())
         });
         drop(open);
@@ -185,7 +188,7 @@ fn yield_to_others() {
 impl Port {
     async fn connection(
         &self,
-        number: usize,
+        congested: bool,
         stream: TcpStream,
         address: SocketAddr,
         acceptor: Option<TlsAcceptor>,
@@ -203,7 +206,6 @@ impl Port {
             let deadline = Instant::now() + self.settings.timeouts.association;
             let Some((stream, channel)) = secured(stream, acceptor, deadline).await else { return };
             let mut association = Association::new(stream, self.settings.timeouts, self.stage.clone());
-            let congested = number > self.settings.max_associations;
             let caller = (ip, channel);
             match self.association(&mut association, caller, congested, deadline).await {
                 Ok(End::Released) => {
@@ -401,18 +403,45 @@ fn transient(reason: AssociationRJServiceProviderPresentationReason, why: &str) 
 /// Counts an open connection while it lives.
 struct Open {
     port: Arc<Port>,
-    number: usize,
+    address: IpAddr,
+    /// It is beyond the limit, and told so.
+    is_too_many: bool,
+    /// It is so far beyond that nobody is told.
+    is_far_too_many: bool,
 }
 
 impl Open {
-    fn enter(port: &Arc<Port>) -> Open {
-        Open { port: port.clone(), number: port.open.fetch_add(1, Ordering::Relaxed) + 1 }
+    fn enter(port: &Arc<Port>, address: IpAddr) -> Open {
+        let most = port.settings.max_associations;
+        // Nobody takes all places from everybody else, by silence or by mistake.
+        let share = (most / 2).max(LEAST_SHARE);
+        let mut open = port.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_address = open.entry(address).or_default();
+        *of_address += 1;
+        let of_address = *of_address;
+        // What an address has beyond its share takes nobody's place.
+        let all: usize = open.values().map(|count| (*count).min(share)).sum();
+        let of_all: usize = open.values().sum();
+        drop(open);
+        Open {
+            port: port.clone(),
+            address,
+            is_too_many: all > most || of_address > share,
+            is_far_too_many: of_all > most + MAXIMUM_REJECTIONS
+                || of_address > share + MAXIMUM_REJECTIONS / 2,
+        }
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.port.open.fetch_sub(1, Ordering::Relaxed);
+        let mut open = self.port.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(of_address) = open.get_mut(&self.address) {
+            *of_address -= 1;
+            if *of_address == 0 {
+                open.remove(&self.address);
+            }
+        }
     }
 }
 

@@ -12,6 +12,7 @@ pub mod listener;
 mod n_action;
 mod n_event_report;
 mod negotiation;
+mod pace;
 mod scp;
 pub mod scu;
 pub mod status;

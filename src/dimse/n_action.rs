@@ -11,7 +11,7 @@ use super::Error;
 use super::association::Association;
 use super::command::{self, CommandSet, DATA_SET_FOLLOWS};
 use super::negotiation::PresentationContext;
-use super::scp::{Caller, drain, read_data_set};
+use super::scp::{Caller, LONGEST_LIST, drain, read_data_set};
 use super::status::Status;
 use super::sub_operations::encoding;
 use crate::archive::commitment::Noted;
@@ -117,7 +117,7 @@ async fn asked(
             (Status::NO_SUCH_ACTION, "The Action Type ID is not 1")
         }
         _ => {
-            let data_set = match read_data_set(association, context, command).await? {
+            let data_set = match read_data_set(association, context, command, LONGEST_LIST).await? {
                 Ok(data_set) => data_set,
                 Err(sentence) => return Ok(Err((Status::INVALID_ARGUMENT_VALUE, sentence.to_owned()))),
             };

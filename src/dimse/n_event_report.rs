@@ -7,7 +7,7 @@ use super::Error;
 use super::association::Association;
 use super::command::CommandSet;
 use super::negotiation::PresentationContext;
-use super::scp::{Caller, read_data_set};
+use super::scp::{Caller, LONGEST_LIST, read_data_set};
 use super::status::Status;
 use crate::archive::Archive;
 use crate::dicom::ae_title::AeTitle;
@@ -24,7 +24,7 @@ pub async fn serve(
     context: &PresentationContext,
     command: &CommandSet,
 ) -> Result<(), Error> {
-    let report = match read_data_set(association, context, command).await? {
+    let report = match read_data_set(association, context, command, LONGEST_LIST).await? {
         Ok(data_set) => Report::parse(&data_set).map_err(|invalid| invalid.to_string()),
         Err(sentence) => Err(sentence.to_owned()),
     };

@@ -21,7 +21,9 @@ use crate::dicom::prescan::{self, Encoding, Limits};
 use crate::dicom::service::Service;
 
 /// A request for the commitment of 20,000 instances is some 4 MB.
-const MOST_BYTES_OF_A_REQUEST: usize = 8 << 20;
+pub const LONGEST_LIST: usize = 8 << 20;
+/// An identifier of 10,000 UIDs is some 650 KB.
+pub const LONGEST_IDENTIFIER: usize = 1 << 20;
 
 /// With what services are performed.
 pub struct Provider {
@@ -139,11 +141,12 @@ async fn messages(
     }
 }
 
-/// The data set of a request that is no instance: a query, a list of instances.
+/// The data set of a request that is no instance: a query, a list of instances; of at most so many bytes.
 pub async fn read_data_set(
     association: &mut Association,
     context: &PresentationContext,
     command: &CommandSet,
+    most: usize,
 ) -> Result<Result<DataSet, &'static str>, Error> {
     if !command.has_data_set() {
         return Ok(Err("The request has no data set"));
@@ -152,7 +155,7 @@ pub async fn read_data_set(
     let mut is_too_long = false;
     loop {
         let fragment = association.next_data(context.id).await?;
-        is_too_long |= bytes.len() + fragment.data.len() > MOST_BYTES_OF_A_REQUEST;
+        is_too_long |= bytes.len() + fragment.data.len() > most;
         if !is_too_long {
             bytes.extend_from_slice(&fragment.data);
         }

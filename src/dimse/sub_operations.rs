@@ -8,7 +8,7 @@ use super::Error;
 use super::association::Association;
 use super::command::{CommandSet, DATA_SET_FOLLOWS};
 use super::negotiation::PresentationContext;
-use super::scp::{Caller, read_data_set};
+use super::scp::{Caller, LONGEST_IDENTIFIER, read_data_set};
 use super::status::Status;
 use crate::archive::retrieve::selection::Selection;
 use crate::archive::{self, Archive};
@@ -93,6 +93,12 @@ impl Tally {
                 self.first_failure.get_or_insert_with(|| why.clone());
             }
         }
+    }
+
+    /// The rest cannot be had, for this reason.
+    pub fn give_up(&mut self, why: &str) {
+        self.failed += std::mem::take(&mut self.remaining);
+        self.first_failure.get_or_insert_with(|| why.to_owned());
     }
 
     /// How many the receiver has got.
@@ -183,7 +189,7 @@ pub async fn asked(
     context: &PresentationContext,
     command: &CommandSet,
 ) -> Result<Result<Retrieval, CommandSet>, Error> {
-    let data_set = match read_data_set(association, context, command).await? {
+    let data_set = match read_data_set(association, context, command, LONGEST_IDENTIFIER).await? {
         Ok(data_set) => data_set,
         Err(sentence) => return Ok(Err(refusal(command, Status::UNABLE_TO_PROCESS, sentence))),
     };

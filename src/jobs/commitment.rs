@@ -1,11 +1,13 @@
 //! The queue of storage commitment, PS3.4 annex J: reports to peers that asked us and could not be told at once, and
-//! questions to peers about what was sent to them. One thread looks after all of it; it calls several peers at once, and
-//! each with one thing after the other.
+//! questions to peers about what was sent to them. One thread looks after all of it. It calls several peers at once, each
+//! with one thing after the other, and no peer waits for another; one that cannot be reached keeps what is due for later.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::time::MissedTickBehavior;
 
 use super::{FORGET_EVERY, Tools};
 use crate::db::commitment::{self, Commitment, State, turn};
@@ -19,8 +21,8 @@ use crate::dimse::scu::{Called, Error, Proposal};
 
 /// Instances in one question to a peer.
 pub const ASKED_AT_ONCE: u64 = 1000;
-/// What is looked up at a time.
-const DUE_AT_ONCE: u64 = 40;
+/// Peers that are called at once.
+const PEERS_AT_ONCE: usize = 16;
 /// The longest a peer is waited for before it is asked again.
 const LONGEST_PATIENCE: Duration = Duration::from_secs(24 * 3600);
 
@@ -66,78 +68,93 @@ enum End {
     Asked,
     /// It may work later; why not now, in words.
     Later(String),
+    /// The peer cannot be reached, so nothing else of it need be tried now, in words.
+    Away(String),
+    /// We may have asked or not. A Transaction UID is used once, so the next question has another. In words.
+    Unknown(String),
     /// It will not work, in words.
     Never(String),
 }
 
 /// Looks after the queue until the program stops. What is under way then is dropped and done again after the next start:
-/// a report that comes twice changes nothing.
+/// a report that comes twice changes nothing, and a question is put again under another Transaction UID.
 pub(super) async fn work(tools: &Tools) {
     let mut stopping = tools.stopping.clone();
     let mut forgotten: Option<Instant> = None;
+    let mut busy: BTreeSet<AeTitle> = BTreeSet::new();
+    let mut turns = FuturesUnordered::new();
+    let mut look = tokio::time::interval(tools.schedule.look);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let looking = async {
-            match look(tools).await {
-                Ok(0) => {}
-                Ok(_) => return, // there may be more
-                Err(err) => {
-                    tracing::warn!(
-                        err = &err as &dyn std::error::Error,
-                        "cannot look for storage commitment"
-                    );
-                }
-            }
-            if forgotten.is_none_or(|at| at.elapsed() > FORGET_EVERY) {
-                forgotten = Some(Instant::now());
-                if let Err(err) = forget(tools).await {
-                    tracing::warn!(
-                        err = &err as &dyn std::error::Error,
-                        "cannot forget old storage commitment"
-                    );
-                }
-            }
-            tokio::time::sleep(tools.schedule.look).await;
-        };
         tokio::select! {
             biased;
             _ = stopping.wait_for(|stopping| *stopping) => return,
-            () = looking => {}
+            Some((ae_title, ended)) = turns.next() => {
+                busy.remove(&ae_title);
+                told("cannot go on with storage commitment", ended);
+            }
+            _ = look.tick() => {
+                match due(tools, &busy).await {
+                    Ok(peers) => for ae_title in peers {
+                        busy.insert(ae_title.clone());
+                        turns.push(async {
+                            let ended = of_peer(tools, &ae_title).await;
+                            (ae_title, ended)
+                        });
+                    },
+                    Err(err) => told("cannot look for storage commitment", Err(err)),
+                }
+                if forgotten.is_none_or(|at| at.elapsed() > FORGET_EVERY) {
+                    forgotten = Some(Instant::now());
+                    told("cannot forget old storage commitment", forget(tools).await);
+                }
+            }
         }
     }
 }
 
-/// Takes what is due. Returns how many that were.
-async fn look(tools: &Tools) -> Result<usize, db::Error> {
-    let mut conn = db::acquire(&tools.pool).await?;
-    let due = turn::due(&mut conn, DUE_AT_ONCE).await?;
-    drop(conn);
-    let count = due.len();
-    let mut by_peer: BTreeMap<AeTitle, Vec<Commitment>> = BTreeMap::new();
-    for one in due {
-        by_peer.entry(one.ae_title.clone()).or_default().push(one);
+fn told(what: &str, result: Result<(), db::Error>) {
+    if let Err(err) = result {
+        tracing::warn!(err = &err as &dyn std::error::Error, "{what}");
     }
-    let of_peers = by_peer.into_iter().map(async |(ae_title, due)| of_peer(tools, &ae_title, due).await);
-    join_all(of_peers).await.into_iter().collect::<Result<(), _>>()?;
-    Ok(count)
 }
 
-async fn of_peer(tools: &Tools, ae_title: &AeTitle, due: Vec<Commitment>) -> Result<(), db::Error> {
+/// Peers of which something is due and that nobody is busy with.
+async fn due(tools: &Tools, busy: &BTreeSet<AeTitle>) -> Result<Vec<AeTitle>, db::Error> {
     let mut conn = db::acquire(&tools.pool).await?;
-    let peer = peer::by_ae_title(&mut conn, ae_title).await?;
-    drop(conn);
-    for one in due {
+    let mut peers = turn::peers_due(&mut conn).await?;
+    peers.retain(|ae_title| !busy.contains(ae_title));
+    peers.truncate(PEERS_AT_ONCE.saturating_sub(busy.len()));
+    Ok(peers)
+}
+
+/// Does what is due of a peer, until nothing is or the peer is away.
+async fn of_peer(tools: &Tools, ae_title: &AeTitle) -> Result<(), db::Error> {
+    loop {
+        let mut conn = db::acquire(&tools.pool).await?;
+        let Some(one) = turn::next_due(&mut conn, ae_title).await? else { return Ok(()) };
+        let peer = peer::by_ae_title(&mut conn, ae_title).await?;
+        drop(conn);
         let span =
             tracing::info_span!("commitment", peer = %ae_title, transaction_uid = %one.transaction_uid);
         let turn = async {
             let end = match one.state {
-                State::Asked => return ask_again(tools, &one).await,
+                State::Asked => {
+                    ask_again(tools, &one).await?;
+                    return Ok(true);
+                }
                 _ => attempt(tools, &one, peer.as_ref()).await,
             };
-            settle(tools, &one, end).await
+            let is_there = !matches!(end, End::Away(_));
+            settle(tools, &one, end).await?;
+            Ok::<bool, db::Error>(is_there)
         };
-        tracing::Instrument::instrument(turn, span).await?;
+        if !tracing::Instrument::instrument(turn, span).await? {
+            let mut conn = db::acquire(&tools.pool).await?;
+            let pause = tools.schedule.commitment.pause(one.attempts);
+            return Ok(turn::put_off(&mut conn, ae_title, pause).await?);
+        }
     }
-    Ok(())
 }
 
 async fn attempt(tools: &Tools, one: &Commitment, peer: Option<&Peer>) -> End {
@@ -159,7 +176,11 @@ async fn report(tools: &Tools, one: &Commitment, called: &Called) -> anyhow::Res
         .archive
         .verify_commitment(one.commitment_key, &one.transaction_uid, &tools.requestor.ae_title)
         .await?;
-    let mut association = tools.requestor.associate(called, vec![Proposal::reporting_commitment()]).await?;
+    let contexts = vec![Proposal::reporting_commitment()];
+    let mut association = match tools.requestor.associate(called, contexts).await {
+        Ok(association) => association,
+        Err(err) => return Ok(End::Away(err.to_string())),
+    };
     let response = association.report_commitment(&report).await?;
     released(association.release().await);
     if !response.is_done() {
@@ -182,8 +203,25 @@ async fn ask(tools: &Tools, one: &Commitment, called: &Called) -> anyhow::Result
         transaction_uid: one.transaction_uid.clone(),
         references: items.into_iter().map(|item| item.reference).collect(),
     };
-    let mut association = tools.requestor.associate(called, vec![Proposal::asking_for_commitment()]).await?;
-    let response = association.ask_for_commitment(&request).await?;
+    let contexts = vec![Proposal::asking_for_commitment()];
+    let mut association = match tools.requestor.associate(called, contexts).await {
+        Ok(association) => association,
+        Err(err) => return Ok(End::Away(err.to_string())),
+    };
+    // Before it is asked, so that a crash in between asks nothing twice.
+    let mut conn = db::acquire(&tools.pool).await?;
+    let patience = tools.schedule.commitment.patience(one.attempts);
+    turn::asked(&mut conn, one.commitment_key, patience).await.map_err(db::Error::from)?;
+    drop(conn);
+    let (response, reported) =
+        match association.ask_for_commitment(&request, &tools.archive, &one.ae_title).await {
+            Ok(answered) => answered,
+            Err(err) => return Ok(End::Unknown(err.to_string())),
+        };
+    if reported == Reported::Taken {
+        released(association.release().await);
+        return Ok(End::Done);
+    }
     if !response.is_done() {
         released(association.release().await);
         return Ok(End::Later(format!("the peer would not be asked: {}", response.in_words())));
@@ -235,15 +273,19 @@ async fn settle(tools: &Tools, one: &Commitment, end: End) -> Result<(), db::Err
     let mut conn = db::acquire(&tools.pool).await?;
     match end {
         End::Done => turn::end(&mut conn, one.commitment_key).await?,
-        End::Asked => {
-            turn::asked(&mut conn, one.commitment_key, times.patience(one.attempts)).await?;
+        // That stands in its row already.
+        End::Asked => {}
+        End::Unknown(error) => {
+            let pause = times.pause(one.attempts);
+            tracing::warn!(error, "asking for storage commitment anew in {} s", pause.as_secs_f64());
+            turn::asked(&mut conn, one.commitment_key, pause).await?;
         }
-        End::Later(error) if one.is_last => {
+        End::Later(error) | End::Away(error) if one.is_last => {
             let error = format!("Given up; the last attempt ended like this: {error}");
             tracing::warn!(error, "gives up a storage commitment");
             turn::give_up(&mut conn, one.commitment_key, &error).await?;
         }
-        End::Later(error) => {
+        End::Later(error) | End::Away(error) => {
             let pause = times.pause(one.attempts);
             tracing::warn!(error, "trying storage commitment again in {} s", pause.as_secs_f64());
             turn::later(&mut conn, one.commitment_key, pause, &error).await?;

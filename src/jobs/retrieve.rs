@@ -71,6 +71,7 @@ pub async fn attempt(
 struct Came {
     retrieved: Retrieved,
     stored: u32,
+    refused: u32,
     refusals: Vec<String>,
 }
 
@@ -88,7 +89,7 @@ async fn get(
     let mut receiver = Receiver::archive(&tools.archive, called);
     let retrieved = association.get(&identifier, &mut receiver, to_end, on_progress).await?;
     end(association.release().await);
-    Ok(Came { retrieved, stored: receiver.stored, refusals: receiver.refusals })
+    Ok(Came { retrieved, stored: receiver.stored, refused: receiver.refused, refusals: receiver.refusals })
 }
 
 async fn have_sent(
@@ -104,7 +105,7 @@ async fn have_sent(
     let us = &tools.requestor.ae_title;
     let retrieved = association.retrieve_to(us, &identifier, to_end, on_progress).await?;
     end(association.release().await);
-    Ok(Came { retrieved, stored: 0, refusals: Vec::new() })
+    Ok(Came { retrieved, stored: 0, refused: 0, refusals: Vec::new() })
 }
 
 fn end(released: Result<(), Error>) {
@@ -159,9 +160,12 @@ fn settled(item: &Item, method: Method, came: Result<Came, Error>) -> (Settled, 
             return (Settled::Later(words.clone()), Some(words));
         }
     };
-    let Came { retrieved: Retrieved { response, progress }, stored, refusals } = came;
-    let (done, total) = (progress.done().max(stored), progress.total().max(stored));
-    let missing = u32::from(progress.failed);
+    let Came { retrieved: Retrieved { response, progress }, stored, refused, refusals } = came;
+    let (done, total) = (progress.done().max(stored), progress.total().max(stored + refused));
+    // What we refused is missing, whatever the peer makes of that.
+    let missing = u32::from(progress.failed).max(refused);
+    // Of a C-MOVE without numbers nobody knows how much came.
+    let is_counted = progress.is_told || method == Method::Get;
     match response.status {
         0xA700..=0xA7FF if missing == 0 || done == 0 => {
             let words = response.in_words();
@@ -170,7 +174,9 @@ fn settled(item: &Item, method: Method, came: Result<Came, Error>) -> (Settled, 
         0xA800..=0xAFFF | 0xC000..=0xCFFF | 0x0100..=0x02FF => {
             (Settled::Failed(format!("{}. {}", sentence(&response.in_words()), other_way(method))), None)
         }
-        _ if missing == 0 && total == 0 => (Settled::Failed("the peer has no such study".to_owned()), None),
+        _ if missing == 0 && total == 0 && is_counted => {
+            (Settled::Failed("the peer has no such study".to_owned()), None)
+        }
         _ if missing == 0 && response.is_done() => (Settled::Done, None),
         _ => {
             let reasons = refusals.first().map_or_else(|| response.in_words(), Clone::clone);
@@ -210,9 +216,9 @@ mod tests {
     }
 
     fn came(status: u16, completed: u16, failed: u16) -> Result<Came, Error> {
-        let progress = Progress { remaining: None, completed, failed, warning: 0 };
+        let progress = Progress { completed, failed, is_told: true, ..Progress::default() };
         let retrieved = Retrieved { response: Response { status, error_comment: None }, progress };
-        Ok(Came { retrieved, stored: 0, refusals: Vec::new() })
+        Ok(Came { retrieved, stored: 0, refused: 0, refusals: Vec::new() })
     }
 
     fn outcome(attempts: u32, came: Result<Came, Error>) -> (Settled, bool) {
@@ -227,6 +233,28 @@ mod tests {
         assert!(
             matches!(outcome(0, came(0, 0, 0)).0, Settled::Failed(words) if words.contains("no such study"))
         );
+    }
+
+    #[test]
+    fn what_we_refused_is_missing_also_where_the_peer_counts_it_as_done() {
+        let mut came = came(0, 5, 0).unwrap();
+        (came.stored, came.refused, came.refusals) = (4, 1, vec!["The disk is full".to_owned()]);
+        let (settled, goes_on) = outcome(0, Ok(came));
+        assert!(matches!(settled, Settled::Later(words) if words.ends_with("The disk is full")));
+        assert!(goes_on);
+    }
+
+    #[test]
+    fn a_move_without_numbers_is_done_and_a_get_that_brought_nothing_is_not() {
+        let silent = || {
+            let retrieved = Retrieved {
+                response: Response { status: 0, error_comment: None },
+                progress: Progress::default(),
+            };
+            Ok(Came { retrieved, stored: 0, refused: 0, refusals: Vec::new() })
+        };
+        assert_eq!(settled(&item(0), Method::Move, silent()).0, Settled::Done);
+        assert!(matches!(settled(&item(0), Method::Get, silent()).0, Settled::Failed(_)));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::Tools;
 use super::attempt::Trouble;
 use super::ledger::Ledger;
 use crate::archive::retrieve::outgoing::Outgoing;
+use crate::archive::retrieve::sendable::Unsendable;
 use crate::db::job::Job;
 use crate::db::job::turn::{self, Item, Settled};
 use crate::db::peer::{self, Peer};
@@ -100,7 +101,9 @@ fn settled(item: &Item, outcome: Outcome) -> (Settled, Option<String>) {
     match outcome {
         Outcome::Sent(_) => (Settled::Done, None),
         Outcome::Refused(response) => (Settled::Failed(response.in_words()), None),
-        Outcome::Unsendable(why) => (Settled::Failed(why), None),
+        // What keeps this one from being read keeps the others too.
+        Outcome::Unsendable(Unsendable { why, is_passing: true }) => (Settled::Later(why.clone()), Some(why)),
+        Outcome::Unsendable(Unsendable { why, is_passing: false }) => (Settled::Failed(why), None),
         Outcome::Later(response) => {
             let words = response.in_words();
             (Settled::Later(words.clone()), Some(words))
@@ -159,6 +162,13 @@ mod tests {
         let (one, all) = settled(&item(0), Outcome::Later(response(0xA700)));
         assert!(matches!(one, Settled::Later(_)) && all.is_some());
         assert_eq!(settled(&item(0), Outcome::Sent(response(0xB000))).0, Settled::Done);
+    }
+
+    #[test]
+    fn our_own_trouble_fails_no_instance() {
+        let unsendable = |is_passing| Outcome::Unsendable(Unsendable { why: "words".to_owned(), is_passing });
+        assert!(matches!(settled(&item(0), unsendable(true)), (Settled::Later(_), Some(_))));
+        assert!(matches!(settled(&item(0), unsendable(false)), (Settled::Failed(_), None)));
     }
 
     #[test]

@@ -98,7 +98,11 @@ async fn send_converts_for_a_peer_that_takes_nothing_but_native() {
         let (code, out, said) = filmroom(&[&["send", &address, what][..], &archive].concat()).await;
         assert_eq!((code, out.as_str()), (Some(0), "sent 1 of 1 instances to STORESCP\n"), "{said}");
         let arrived = destination.arrived();
-        assert!(arrived[&uid].len() > 1024 * 256 * 2, "1024 x 256 pixels of 16 bits: {}", arrived[&uid].len());
+        assert!(
+            arrived[&uid].len() > 1024 * 256 * 2,
+            "1024 x 256 pixels of 16 bits: {}",
+            arrived[&uid].len()
+        );
     }
     // What cannot be converted is said, and the rest is sent.
     let video = slice(3, 3, 1, 1).build();

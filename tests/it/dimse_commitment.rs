@@ -397,3 +397,34 @@ async fn a_peer_that_does_not_offer_commitment_is_not_asked() {
     assert_eq!(pacs.count("commitment").await, 0);
     assert_eq!(said(&pacs).await, "");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_that_may_have_been_heard_is_put_again_under_another_transaction_uid() {
+    let (pacs, remote) = sent_to(&["lost"]).await;
+    eventually("the page says so", async || said(&pacs).await.contains("Safely stored at SCRIPTED since 20"))
+        .await;
+    let lines = remote.lines();
+    let [lost, asked, reported] = lines.as_slice() else { panic!("{lines:?}") };
+    assert_eq!(reported, "reported 0");
+    let (lost, asked) = (lost.strip_prefix("lost "), asked.strip_prefix("asked 3 "));
+    assert!(lost.is_some() && asked.is_some() && lost != asked, "{lines:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_is_silent_keeps_nobody_elses_report() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let pacs = archive(1, Some(silent.local_addr().expect("an address").port())).await;
+    let port = free_port();
+    add_peer(&pacs.database, "OTHER", "echo,commit", Some(port)).await;
+    for number in 1..=5 {
+        let transaction = format!("1.2.{number}");
+        let request = json!({ "items": items(&[1]), "release": true, "stay": 0, "transaction": transaction });
+        assert_eq!(ask(pacs.dicom.port(), request).await.status, Some(0));
+    }
+    let request = json!({ "items": items(&[1]), "release": true, "listen": port, "calling": "OTHER" });
+    let outcome = ask(pacs.dicom.port(), request).await;
+    assert_eq!(outcome.report().over, "another");
+    // Of five that are due for the silent one, one was tried; then it is left alone for a while.
+    let waiting = "commitment WHERE ae_title = 'TESTSCU' AND state = 'waiting'";
+    assert_eq!(pacs.count(waiting).await, 5);
+}

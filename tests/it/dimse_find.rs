@@ -265,7 +265,10 @@ async fn what_stands_in_request_attributes_is_matched_and_returned_there() {
         assert!(answer.is_success(), "{answer:?}");
     }
     for (item, expected) in [
-        (json!({ "RequestedProcedureID": "RP1", "ScheduledProcedureStepID": "" }), vec!["1.2.3.1.1", "1.2.3.1.2"]),
+        (
+            json!({ "RequestedProcedureID": "RP1", "ScheduledProcedureStepID": "" }),
+            vec!["1.2.3.1.1", "1.2.3.1.2"],
+        ),
         (json!({ "RequestedProcedureID": "RP*", "ScheduledProcedureStepID": "S2" }), vec!["1.2.3.1.2"]),
         (json!({ "ScheduledProcedureStepID": "S3" }), vec![]),
         (json!({ "RequestedProcedureID": "" }), vec!["1.2.3.1.1", "1.2.3.1.2", "1.2.3.1.3"]),

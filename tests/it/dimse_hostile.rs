@@ -256,3 +256,23 @@ async fn a_connection_that_ends_within_an_instance_leaves_nothing() {
     assert_eq!(pacs.count("instance").await, 0);
     assert_alive(&pacs).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_opens_all_it_can_and_says_nothing_leaves_room_for_others() {
+    let pacs = TestServer::start().await;
+    let mut silent = Vec::new();
+    for _ in 0..64 {
+        silent.push(Peer::connect(pacs.dicom).await);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let mut same = Peer::connect(pacs.dicom).await;
+    same.send_pdu(&Pdu::AssociationRQ(peer::request())).await;
+    let answer = same.read_pdu().await;
+    assert!(matches!(answer, None | Some(Pdu::AssociationRJ(_))), "it has its share: {answer:?}");
+
+    let mut other = Peer::connect_from([127, 0, 0, 2].into(), pacs.dicom).await;
+    other.send_pdu(&Pdu::AssociationRQ(peer::request())).await;
+    let answer = other.read_pdu().await;
+    assert!(matches!(answer, Some(Pdu::AssociationAC(_))), "{answer:?}");
+    drop(silent);
+}

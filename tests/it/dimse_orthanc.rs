@@ -83,7 +83,8 @@ async fn it_echoes_and_finds_at_each_level() {
     let keys = json!({ "StudyInstanceUID": "1.2.3.1", "Modality": "CT" });
     let (_, series) = query(&orthanc, "Series", keys).await;
     assert_eq!(all(&series, "SeriesInstanceUID"), ["1.2.3.1.1"].into());
-    let keys = json!({ "StudyInstanceUID": "1.2.3.1", "SeriesInstanceUID": "1.2.3.1.1", "SOPInstanceUID": "" });
+    let keys =
+        json!({ "StudyInstanceUID": "1.2.3.1", "SeriesInstanceUID": "1.2.3.1.1", "SOPInstanceUID": "" });
     let (_, instances) = query(&orthanc, "Instance", keys).await;
     assert_eq!(instances.len(), 3);
 }
@@ -118,7 +119,11 @@ async fn it_stores_here_and_is_told_what_is_safe() {
     let resources = orthanc.says("/studies").await;
     let request = json!({ "Resources": resources, "Synchronous": true });
     let stored = orthanc.has_done("/modalities/us/store", request).await;
-    assert_eq!((&stored["InstancesCount"], &stored["FailedInstancesCount"]), (&json!(2), &json!(0)), "{stored}");
+    assert_eq!(
+        (&stored["InstancesCount"], &stored["FailedInstancesCount"]),
+        (&json!(2), &json!(0)),
+        "{stored}"
+    );
     for instance in &sent {
         let sql = format!(
             "SELECT data_set_sha256 FROM instance WHERE sop_instance_uid = '{}'",

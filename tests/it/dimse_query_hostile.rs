@@ -3,9 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use dicom_core::VR;
+use dicom_core::value::DataSetSequence;
+use dicom_core::{DataElement, VR};
 use dicom_dictionary_std::{tags, uids};
-use dicom_object::{DataElement, InMemDicomObject};
+use dicom_object::InMemDicomObject;
 use dicom_transfer_syntax_registry::entries::EXPLICIT_VR_LITTLE_ENDIAN;
 use dicom_ul::Pdu;
 use dicom_ul::pdu::{PDataValueType, PresentationContextProposed, RequestorRoles, UserVariableItem};
@@ -102,9 +103,18 @@ fn response(field: u16, message_id: u16, status: u16) -> CommandSet {
 }
 
 fn identifier() -> Vec<u8> {
+    identifier_of("1.2.3.1")
+}
+
+fn identifier_of(studies: &str) -> Vec<u8> {
     let mut object = InMemDicomObject::new_empty();
     object.put(DataElement::new(tags::QUERY_RETRIEVE_LEVEL, VR::CS, "STUDY"));
-    object.put(DataElement::new(tags::STUDY_INSTANCE_UID, VR::UI, "1.2.3.1"));
+    // Of a UI an explicit length has 16 bits.
+    object.put(DataElement::new(tags::STUDY_INSTANCE_UID, VR::UT, studies));
+    encoded(&object)
+}
+
+fn encoded(object: &InMemDicomObject) -> Vec<u8> {
     let mut bytes = Vec::new();
     object.write_dataset_with_ts(&mut bytes, &EXPLICIT_VR_LITTLE_ENDIAN.erased()).expect("a data set");
     bytes
@@ -167,12 +177,12 @@ impl Peer {
 async fn a_request_that_cannot_be_served_gets_one_final_response_and_the_association_goes_on() {
     let pacs = archive().await;
     let mut peer = associate(&pacs).await;
-    for (context, field) in
-        [(FIND, command::C_FIND_RQ), (GET, command::C_GET_RQ), (MOVE, command::C_MOVE_RQ)]
+    for (context, field) in [(FIND, command::C_FIND_RQ), (GET, command::C_GET_RQ), (MOVE, command::C_MOVE_RQ)]
     {
         peer.command(context, &without_data_set(asking(context, field))).await;
         assert_eq!(peer.status().await, Some(0xC001), "{field:04X}H without a data set");
-        for garbage in [&b"\xFF\xFF\xFF\xFFgarbage"[..], &[0; 7], &[8, 0, 0x52, 0, b'C', b'S', 0xFF, 0xFF, 1]] {
+        for garbage in [&b"\xFF\xFF\xFF\xFFgarbage"[..], &[0; 7], &[8, 0, 0x52, 0, b'C', b'S', 0xFF, 0xFF, 1]]
+        {
             peer.command(context, &asking(context, field)).await;
             peer.data(context, garbage).await;
             let status = peer.status().await;
@@ -184,9 +194,12 @@ async fn a_request_that_cannot_be_served_gets_one_final_response_and_the_associa
         assert!(peer.finds().await, "after {field:04X}H");
     }
     // Over a context of another service.
-    for (context, field) in
-        [(FIND, command::C_MOVE_RQ), (GET, command::C_FIND_RQ), (MOVE, command::N_ACTION_RQ), (COMMIT, command::C_GET_RQ)]
-    {
+    for (context, field) in [
+        (FIND, command::C_MOVE_RQ),
+        (GET, command::C_FIND_RQ),
+        (MOVE, command::N_ACTION_RQ),
+        (COMMIT, command::C_GET_RQ),
+    ] {
         peer.ask(context, field).await;
         assert_eq!(peer.status().await, Some(0x0211), "{field:04X}H over context {context}");
     }
@@ -212,7 +225,10 @@ async fn messages_in_an_order_that_there_is_none_of_are_aborted() {
         ("a data set over another context", [command(FIND, &find), data(GET)].concat()),
         ("a data set nobody announced", data(FIND)),
         ("an answer to a query that was never made", command(FIND, &response(command::C_FIND_RSP, 7, 0))),
-        ("an answer to an instance that was never sent", command(STORE, &response(command::C_STORE_RSP, 1, 0))),
+        (
+            "an answer to an instance that was never sent",
+            command(STORE, &response(command::C_STORE_RSP, 1, 0)),
+        ),
         (
             "an answer to a report that was never sent",
             command(COMMIT, &response(command::N_EVENT_REPORT_RSP, 1, 0)),
@@ -298,9 +314,12 @@ async fn who_goes_away_in_the_middle_is_off_the_list_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_says_nothing_within_a_data_set_is_given_up() {
     let pacs = archive().await;
-    for (context, field) in
-        [(FIND, command::C_FIND_RQ), (GET, command::C_GET_RQ), (MOVE, command::C_MOVE_RQ), (COMMIT, command::N_ACTION_RQ)]
-    {
+    for (context, field) in [
+        (FIND, command::C_FIND_RQ),
+        (GET, command::C_GET_RQ),
+        (MOVE, command::C_MOVE_RQ),
+        (COMMIT, command::N_ACTION_RQ),
+    ] {
         let began = Instant::now();
         let mut peer = associate(&pacs).await;
         peer.command(context, &asking(context, field)).await;
@@ -350,4 +369,79 @@ async fn who_stops_reading_is_ended_by_the_button_while_something_is_written_to_
     assert_eq!(shown().await, "", "it is off the page when that is shown again");
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     assert!(associate(&pacs).await.finds().await, "the server lives");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_more_values_than_anybody_needs_is_refused() {
+    let pacs = archive().await;
+    let mut peer = associate(&pacs).await;
+    for (context, field) in [(FIND, command::C_FIND_RQ), (GET, command::C_GET_RQ), (MOVE, command::C_MOVE_RQ)]
+    {
+        for (values, status) in [(10_001, 0xA900), (600_000, 0xC001)] {
+            peer.command(context, &asking(context, field)).await;
+            peer.data(context, &identifier_of(&vec!["1"; values].join("\\"))).await;
+            let answer = peer.answer().await.expect("a response");
+            assert_eq!(answer.u16(tags::STATUS), Some(status), "{field:04X}H of {values} values");
+        }
+    }
+    assert!(peer.finds().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_of_which_half_comes_after_the_end_harms_nothing() {
+    let pacs = archive().await;
+    let mut peer = associate(&pacs).await;
+    let cancel = cancel(7).encode();
+    let mut halves = fragments(FIND, true, &cancel, cancel.len() / 2 + 1);
+    let second = halves.split_off(12 + cancel.len() / 2 + 1);
+    let asked = [
+        fragments(FIND, true, &asking(FIND, command::C_FIND_RQ).encode(), 16_000),
+        fragments(FIND, false, &identifier(), 16_000),
+        halves,
+    ];
+    peer.send(&asked.concat()).await;
+    assert_eq!((peer.status().await, peer.status().await), (Some(0xFF00), Some(0)));
+    peer.send(&second).await;
+    assert!(peer.finds().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_answer_to_a_report_may_come_amid_a_retrieve() {
+    let pacs = archive().await;
+    let mut peer = associate(&pacs).await;
+    let mut action = asking(COMMIT, command::N_ACTION_RQ);
+    action.set_uid(tags::REQUESTED_SOP_CLASS_UID, uids::STORAGE_COMMITMENT_PUSH_MODEL);
+    action.set_uid(tags::REQUESTED_SOP_INSTANCE_UID, uids::STORAGE_COMMITMENT_PUSH_MODEL_INSTANCE);
+    action.set_u16(tags::ACTION_TYPE_ID, 1);
+    peer.command(COMMIT, &action).await;
+    let mut reference = InMemDicomObject::new_empty();
+    reference.put(DataElement::new(tags::REFERENCED_SOP_CLASS_UID, VR::UI, uids::CT_IMAGE_STORAGE));
+    reference.put(DataElement::new(tags::REFERENCED_SOP_INSTANCE_UID, VR::UI, "1.2.3.1.1.1"));
+    let mut request = InMemDicomObject::new_empty();
+    request.put(DataElement::new(tags::TRANSACTION_UID, VR::UI, "1.2.3.4"));
+    let references = DataSetSequence::from(vec![reference]);
+    request.put(DataElement::new(tags::REFERENCED_SOP_SEQUENCE, VR::SQ, references));
+    peer.data(COMMIT, &encoded(&request)).await;
+    assert_eq!(peer.status().await, Some(0));
+    let report = peer.answer().await.expect("a report");
+    assert_eq!(report.u16(tags::COMMAND_FIELD), Some(command::N_EVENT_REPORT_RQ));
+    let report_id = report.u16(tags::MESSAGE_ID).expect("a message ID");
+
+    peer.ask(GET, command::C_GET_RQ).await;
+    for number in 1..=3 {
+        let sub_operation = peer.answer().await.expect("a command");
+        assert_eq!(sub_operation.u16(tags::COMMAND_FIELD), Some(command::C_STORE_RQ), "the {number}th");
+        if number == 2 {
+            peer.command(COMMIT, &response(command::N_EVENT_REPORT_RSP, report_id, 0)).await;
+        }
+        let id = sub_operation.u16(tags::MESSAGE_ID).expect("a message ID");
+        peer.command(STORE, &response(command::C_STORE_RSP, id, 0)).await;
+        assert_eq!(peer.status().await, Some(0xFF00));
+    }
+    assert_eq!(peer.status().await, Some(0));
+    assert!(peer.finds().await);
+    eventually("the report is known to have been taken", async || {
+        pacs.count("commitment WHERE state = 'ended'").await == 1
+    })
+    .await;
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use mysql_async::Conn;
 
-use super::sendable::{Sendable, target_of};
+use super::sendable::{Sendable, Unsendable, target_of};
 use super::transcode::Transcoded;
 use super::{Holding, Place, read_header};
 use crate::archive::receive::LIMITS;
@@ -87,27 +87,21 @@ impl Archive {
 impl Outgoing {
     /// The data set in a transfer syntax that `is_taken` says is taken, and which that is: as it is stored, or else
     /// converted where that can be. Blocks, for as long as the conversion takes.
-    ///
-    /// # Errors
-    /// Why that cannot be, in words.
     pub async fn data_set(
         &self,
         is_taken: impl Fn(&str) -> bool,
-    ) -> Result<(TransferSyntaxUid, Sendable), String> {
+    ) -> Result<(TransferSyntaxUid, Sendable), Unsendable> {
         let stored = &self.transfer_syntax_uid;
         match &self.source {
             Source::Archive(archive, holding) if is_taken(stored.as_str()) => {
-                let data_set = archive.as_stored(holding).map_err(|err| err.to_string())?;
-                Ok((stored.clone(), data_set))
+                Ok((stored.clone(), archive.as_stored(holding)?))
             }
             Source::Archive(archive, holding) => {
                 let (data_set, target) = archive.converted(holding, is_taken).await?;
-                let target = target.uid().parse().map_err(|_| "a target is no UID".to_owned())?;
-                Ok((target, data_set))
+                Ok((target.transfer_syntax(), data_set))
             }
             Source::File(file) if is_taken(stored.as_str()) => {
-                let data_set = Sendable::of_file(&file.path, file.holding.start());
-                Ok((stored.clone(), data_set.map_err(|err| format!("its file cannot be read: {err}"))?))
+                Ok((stored.clone(), Sendable::of_file(&file.path, file.holding.start())?))
             }
             Source::File(file) => file.converted(is_taken),
         }
@@ -172,19 +166,16 @@ impl Outgoing {
 impl StoredFile {
     /// What fails half-way must fail before anything was sent, and nothing is written beside the file: it is converted
     /// twice, for nobody first.
-    fn converted(&self, is_taken: impl Fn(&str) -> bool) -> Result<(TransferSyntaxUid, Sendable), String> {
+    fn converted(
+        &self,
+        is_taken: impl Fn(&str) -> bool,
+    ) -> Result<(TransferSyntaxUid, Sendable), Unsendable> {
         let target = target_of(&self.holding, is_taken)?;
         let open = || File::open(&self.path).map_err(Error::File);
-        let header = open().map_err(|err| err.to_string()).and_then(|file| {
-            read_header(&file, &self.holding, None).map(Arc::new).map_err(|err| err.to_string())
-        })?;
-        let begin = || {
-            let begun = Transcoded::new(open, &self.decoder, &self.holding, &header, target);
-            begun.map_err(|err| err.to_string())
-        };
-        io::copy(&mut begin()?, &mut io::sink()).map_err(|err| err.to_string())?;
-        let target = target.uid().parse().map_err(|_| "a target is no UID".to_owned())?;
-        Ok((target, Sendable::converting(begin()?)))
+        let header = Arc::new(read_header(&open()?, &self.holding, None)?);
+        let begin = || Transcoded::new(open, &self.decoder, &self.holding, &header, target);
+        io::copy(&mut begin()?, &mut io::sink())?;
+        Ok((target.transfer_syntax(), Sendable::converting(begin()?)))
     }
 }
 

@@ -3,9 +3,10 @@
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use super::Holding;
-use super::transcode::{Target, Transcoded, targets};
+use super::transcode::{Target, Transcoded, Unconvertible, targets};
+use super::{Holding, Unreadable};
 use crate::archive::{Archive, Error};
+use crate::codec;
 use crate::storage::Incoming;
 
 /// What is converted is held in memory up to this many bytes, and in a file beyond.
@@ -49,13 +50,80 @@ impl Sendable {
     }
 }
 
+/// Why an instance cannot be sent to a receiver.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct Unsendable {
+    /// In words.
+    pub why: String,
+    /// It is not the instance's fault, and trying again later may help.
+    pub is_passing: bool,
+}
+
+impl Unsendable {
+    fn for_good(why: String) -> Unsendable {
+        Unsendable { why, is_passing: false }
+    }
+}
+
+impl From<&Error> for Unsendable {
+    fn from(err: &Error) -> Unsendable {
+        let is_of_the_file = |err: &io::Error| match err.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => true,
+            _ => err.raw_os_error() == Some(libc::EIO),
+        };
+        let is_passing = match err {
+            Error::Database(err) => err.is_transient(),
+            Error::File(err) => !is_of_the_file(err),
+            Error::DiskFull | Error::TimedOut | Error::Stopping => true,
+        };
+        let cause = std::error::Error::source(err).map(|cause| format!(": {cause}")).unwrap_or_default();
+        Unsendable { why: format!("{err}{cause}"), is_passing }
+    }
+}
+
+impl From<Error> for Unsendable {
+    fn from(err: Error) -> Unsendable {
+        Unsendable::from(&err)
+    }
+}
+
+impl From<Unconvertible> for Unsendable {
+    fn from(err: Unconvertible) -> Unsendable {
+        match &err {
+            Unconvertible::Unreadable(Unreadable::Archive(err)) => err.into(),
+            Unconvertible::Frame { err: codec::Error::Busy | codec::Error::NoWorker(_), .. } => {
+                Unsendable { why: err.to_string(), is_passing: true }
+            }
+            _ => Unsendable::for_good(err.to_string()),
+        }
+    }
+}
+
+impl From<Unreadable> for Unsendable {
+    fn from(err: Unreadable) -> Unsendable {
+        Unconvertible::from(err).into()
+    }
+}
+
+impl From<io::Error> for Unsendable {
+    fn from(err: io::Error) -> Unsendable {
+        match err.downcast::<Unconvertible>() {
+            Ok(err) => err.into(),
+            Err(err) => Error::File(err).into(),
+        }
+    }
+}
+
 /// To which of the transfer syntaxes that `is_taken` says are taken an instance is converted, or why to none, in words.
-pub(super) fn target_of(holding: &Holding, is_taken: impl Fn(&str) -> bool) -> Result<Target, String> {
+pub(super) fn target_of(holding: &Holding, is_taken: impl Fn(&str) -> bool) -> Result<Target, Unsendable> {
     let stored = holding.transfer_syntax();
     let target = targets(stored).iter().copied().find(|target| is_taken(target.uid()));
-    target.ok_or_else(|| match targets(stored) {
-        [] => format!("{stored} is not taken, and has no native form"),
-        _ => format!("{stored} is not taken, nor is anything native"),
+    target.ok_or_else(|| {
+        Unsendable::for_good(match targets(stored) {
+            [] => format!("{stored} is not taken, and has no native form"),
+            _ => format!("{stored} is not taken, nor is anything native"),
+        })
     })
 }
 
@@ -85,23 +153,25 @@ impl Archive {
 
     /// The data set converted to one of the transfer syntaxes that `is_taken` says are taken, and which that is.
     ///
-    /// # Errors
-    /// Why that cannot be, in words.
+    /// Converts all of it on another thread first, because what fails half-way must fail before anything was sent.
     pub async fn converted(
         &self,
         holding: &Holding,
         is_taken: impl Fn(&str) -> bool,
-    ) -> Result<(Sendable, Target), String> {
+    ) -> Result<(Sendable, Target), Unsendable> {
         let target = target_of(holding, is_taken)?;
-        let header = self.header(holding).await.map_err(|err| err.to_string())?;
-        let mut converting =
-            self.transcode(&self.inner.decoder, holding, &header, target).map_err(|err| err.to_string())?;
-        let spooled = self.spool(&mut converting).map_err(|err| err.to_string())?;
-        Ok((Sendable(spooled), target))
+        let header = self.header(holding).await?;
+        let (archive, holding) = (self.clone(), holding.clone());
+        let convert = move || {
+            let decoder = &archive.inner.decoder;
+            let converting = archive.transcode(decoder, &holding, &header, target);
+            Ok(converting.map_err(Unsendable::from).and_then(|mut all| archive.spool(&mut all)))
+        };
+        Ok((Sendable(self.blocking(convert).await??), target))
     }
 
-    /// Reads all of it, because what fails half-way must fail before anything was sent.
-    fn spool(&self, converting: &mut impl Read) -> io::Result<Source> {
+    /// Reads all of it.
+    fn spool(&self, converting: &mut impl Read) -> Result<Source, Unsendable> {
         let mut bytes = Vec::new();
         let limit = u64::try_from(IN_MEMORY).unwrap_or(u64::MAX);
         converting.take(limit).read_to_end(&mut bytes)?;
@@ -109,9 +179,14 @@ impl Archive {
             return Ok(Source::Converted(Cursor::new(bytes)));
         }
         let mut spool = self.storage().begin()?;
-        spool.append(&bytes)?;
-        drop(bytes);
-        io::copy(converting, spool.file())?;
+        while !bytes.is_empty() {
+            if !self.storage().has_room()? {
+                return Err(Error::DiskFull.into());
+            }
+            spool.append(&bytes)?;
+            bytes.clear();
+            converting.take(limit).read_to_end(&mut bytes)?;
+        }
         spool.file().rewind()?;
         Ok(Source::Spooled(Box::new(spool)))
     }

@@ -7,14 +7,31 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Result, params};
 
 use super::{Commitment, columns};
+use crate::dicom::ae_title::AeTitle;
 use crate::dicom::uid::TransactionUid;
 
 /// Peers' questions that ended so many days ago are forgotten, and ours that were never answered.
 const KEPT_DAYS: u32 = 30;
 
-/// Those that are to be tried now, the longest overdue first.
-pub async fn due(conn: &mut impl Queryable, limit: u64) -> Result<Vec<Commitment>> {
-    conn.exec(
+/// Peers of which something is to be tried now, the longest overdue first.
+pub async fn peers_due(conn: &mut impl Queryable) -> Result<Vec<AeTitle>> {
+    let titles: Vec<String> = conn
+        .query(
+            "SELECT ae_title
+               FROM commitment
+              WHERE state IN ('waiting', 'asked')
+                AND next_attempt_at <= UTC_TIMESTAMP(6)
+              GROUP BY ae_title
+              ORDER BY MIN(next_attempt_at), ae_title",
+        )
+        .await?;
+    // What cannot be called is given up after its days like what cannot be reached.
+    Ok(titles.iter().filter_map(|title| title.parse().ok()).collect())
+}
+
+/// What of a peer is to be tried now, the longest overdue.
+pub async fn next_due(conn: &mut impl Queryable, ae_title: &AeTitle) -> Result<Option<Commitment>> {
+    conn.exec_first(
         concat!(
             "SELECT ",
             columns!(),
@@ -22,10 +39,11 @@ pub async fn due(conn: &mut impl Queryable, limit: u64) -> Result<Vec<Commitment
            FROM commitment
           WHERE state IN ('waiting', 'asked')
             AND next_attempt_at <= UTC_TIMESTAMP(6)
+            AND ae_title = :ae_title
           ORDER BY next_attempt_at, commitment_key
-          LIMIT :limit"
+          LIMIT 1"
         ),
-        params! { "limit" => limit },
+        params! { "ae_title" => ae_title.as_str() },
     )
     .await
 }
@@ -39,11 +57,26 @@ pub async fn later(
 ) -> Result<()> {
     conn.exec_drop(
         "UPDATE commitment
-            SET attempts = attempts + 1,
+            SET state = 'waiting',
+                attempts = attempts + 1,
                 next_attempt_at = UTC_TIMESTAMP(6) + INTERVAL :after MICROSECOND,
                 last_error = :error
-          WHERE commitment_key = :commitment_key AND state = 'waiting'",
+          WHERE commitment_key = :commitment_key AND state IN ('waiting', 'asked')",
         params! { "commitment_key" => commitment_key, "after" => micros(after), "error" => cut(error) },
+    )
+    .await
+}
+
+/// A peer is away: what of it is due waits this long, as what was just tried does.
+pub async fn put_off(conn: &mut impl Queryable, ae_title: &AeTitle, after: Duration) -> Result<()> {
+    conn.exec_drop(
+        "UPDATE commitment
+            SET next_attempt_at = LEAST(UTC_TIMESTAMP(6) + INTERVAL :after MICROSECOND,
+                                        GREATEST(gives_up_at, UTC_TIMESTAMP(6) + INTERVAL 1 SECOND))
+          WHERE state = 'waiting'
+            AND next_attempt_at <= UTC_TIMESTAMP(6)
+            AND ae_title = :ae_title",
+        params! { "ae_title" => ae_title.as_str(), "after" => micros(after) },
     )
     .await
 }
@@ -59,14 +92,14 @@ pub async fn now(conn: &mut impl Queryable, commitment_key: u64) -> Result<()> {
     .await
 }
 
-/// The peer has been asked, and has so long to report.
+/// The peer is asked, and has so long to report.
 pub async fn asked(conn: &mut impl Queryable, commitment_key: u64, patience: Duration) -> Result<()> {
     conn.exec_drop(
         "UPDATE commitment
             SET state = 'asked',
                 next_attempt_at = LEAST(UTC_TIMESTAMP(6) + INTERVAL :patience MICROSECOND, gives_up_at),
                 last_error = ''
-          WHERE commitment_key = :commitment_key AND state = 'waiting'",
+          WHERE commitment_key = :commitment_key AND state IN ('waiting', 'asked')",
         params! { "commitment_key" => commitment_key, "patience" => micros(patience) },
     )
     .await

@@ -16,6 +16,9 @@ use crate::dicom::data_set::{DataSet, Element, Value};
 use crate::dicom::dictionary;
 use crate::dicom::service::Model;
 
+/// Values in one key. Each is a condition of its own, and a statement has room for 65,535.
+const MOST_VALUES: usize = 10_000;
+
 /// What was agreed on for queries, PS3.4 C.5.1.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Options {
@@ -223,6 +226,10 @@ impl Identifier {
     }
 
     fn add_key(&mut self, attribute: Attribute, text: &str, options: Options) -> Result<(), Refused> {
+        if text.split('\\').nth(MOST_VALUES).is_some() {
+            let name = dictionary::name(attribute.tag());
+            return Err(Refused::of(attribute.tag(), format!("{name} has more than {MOST_VALUES} values")));
+        }
         let Some(matching) = Matching::of(attribute.kind(), text) else {
             let what = match attribute.kind() {
                 Kind::Date => "a date or a range of dates",

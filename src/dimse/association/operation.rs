@@ -35,18 +35,28 @@ impl Association {
                 }
             }
             let fragment = self.take_fragment()?;
-            if !fragment.is_command || self.early.len() + fragment.data.len() > command::MAXIMUM_LENGTH {
+            let (context_id, bytes) = self.early.get_or_insert((fragment.context_id, Vec::new()));
+            if !fragment.is_command
+                || *context_id != fragment.context_id
+                || bytes.len() + fragment.data.len() > command::MAXIMUM_LENGTH
+            {
                 let text = "a fragment that belongs to no command while an operation is under way";
                 return Err(Error::protocol(AbortReason::UnexpectedPduParameter, text));
             }
-            self.early.extend_from_slice(&fragment.data);
+            bytes.extend_from_slice(&fragment.data);
             if fragment.is_last {
-                let bytes = std::mem::take(&mut self.early);
+                let (context_id, bytes) = self.early.take().unwrap_or_default();
                 let command = CommandSet::parse(&bytes)
                     .map_err(|err| Error::protocol(AbortReason::InvalidPduParameter, err.to_string()))?;
                 if command.has_data_set() {
                     let text = "a request while another operation is under way";
                     return Err(Error::protocol(AbortReason::UnexpectedPduParameter, text));
+                }
+                // Of an operation of ours, which may be under way beside that of the peer.
+                let is_of_a_report = command.u16(tags::COMMAND_FIELD) == Some(command::N_EVENT_REPORT_RSP);
+                if is_of_a_report && self.put_aside.is_none() {
+                    self.put_aside = Some((context_id, command));
+                    continue;
                 }
                 return Ok(command);
             }

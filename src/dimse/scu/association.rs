@@ -33,6 +33,7 @@ use crate::dicom::service::Service;
 use crate::dicom::uid::Encoding;
 use crate::dimse::command::CommandSet;
 use crate::dimse::negotiation::PresentationContext;
+use crate::dimse::pace::Pace;
 use crate::dimse::stream::Stream;
 
 /// PS3.7 A.2.1, the only one there is.
@@ -269,6 +270,7 @@ impl Association {
             Ok(fragment) => fragment,
             Err(err) => return Err(self.fail(Error::Source(err)).await),
         };
+        let mut pace = Pace::begin(self.timeouts.send);
         loop {
             let next = match self.fragment(&mut source).await {
                 Ok(next) => next,
@@ -277,9 +279,10 @@ impl Association {
             let is_last = next.len() == FRAGMENT_HEADER;
             let control = if is_last { kind | LAST } else { kind };
             frame(&mut fragment, context, control);
-            if let Err(err) = self.write(&fragment).await {
+            if let Err(err) = self.write(&fragment, pace.left(self.timeouts.send)).await {
                 return Err(self.explain(err).await);
             }
+            pace.add(fragment.len());
             if is_last {
                 return Ok(());
             }
@@ -323,14 +326,13 @@ impl Association {
     async fn send(&mut self, pdu: &Pdu) -> Result<(), Error> {
         let mut bytes = Vec::new();
         write_pdu(&mut bytes, pdu).map_err(|err| Error::Connection(io::Error::other(with_causes(&err))))?;
-        self.write(&bytes).await
+        self.write(&bytes, self.timeouts.send).await
     }
 
-    async fn write(&mut self, pdu: &[u8]) -> Result<(), Error> {
+    async fn write(&mut self, pdu: &[u8], deadline: Duration) -> Result<(), Error> {
         if !self.open {
             return Err(Error::Closed);
         }
-        let deadline = self.timeouts.send;
         let taken = async {
             self.stream.write_all(pdu).await?;
             self.stream.flush().await

@@ -43,8 +43,14 @@ impl Proposal {
 }
 
 impl Association {
-    /// N-ACTION: asks whether these instances are safely stored. A good response says that a report will come.
-    pub async fn ask_for_commitment(&mut self, request: &Request) -> Result<Response, Error> {
+    /// N-ACTION: asks whether these instances are safely stored. A good response says that a report will come; a peer
+    /// that sends it before its response has said everything.
+    pub async fn ask_for_commitment(
+        &mut self,
+        request: &Request,
+        archive: &Archive,
+        peer: &AeTitle,
+    ) -> Result<(Response, Reported), Error> {
         let (context, encoding) = self.message_context(uids::STORAGE_COMMITMENT_PUSH_MODEL)?;
         let message_id = self.next_message_id();
         let mut command = CommandSet::new();
@@ -57,7 +63,20 @@ impl Association {
 
         self.send_command(context, &command).await?;
         self.send_data_set(context, request.write(encoding).as_slice()).await?;
-        self.response(command::N_ACTION_RSP, message_id).await
+        let mut reported = Reported::Later;
+        let until = Instant::now() + self.response_timeout();
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let message = self.receive_message(left).await?;
+            if message.command.u16(tags::COMMAND_FIELD) != Some(command::N_EVENT_REPORT_RQ) {
+                let response = self.response_of(&message, command::N_ACTION_RSP, message_id).await?;
+                return Ok((response, reported));
+            }
+            let Message { context, command } = message;
+            if self.take_report(context, &command, encoding, archive, peer).await? == Status::SUCCESS {
+                reported = Reported::Taken;
+            }
+        }
     }
 
     /// Waits so long for the report, and takes it. Without one, the association goes on. What the peer reports of something

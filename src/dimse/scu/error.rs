@@ -73,7 +73,7 @@ pub enum Error {
     #[error("the peer closed the connection")]
     Closed,
     /// A deadline has passed.
-    #[error("the peer did not {what} within {} s", .after.as_secs_f64())]
+    #[error("the peer did not {what} within {} s", (.after.as_secs_f64() * 10.0).ceil() / 10.0)]
     TimedOut {
         /// What was awaited of it.
         what: &'static str,

@@ -27,6 +27,8 @@ pub struct Progress {
     pub failed: u16,
     /// (0000,1023)
     pub warning: u16,
+    /// The peer has told numbers at all, which it need not, PS3.7 section 9.1.4.
+    pub is_told: bool,
 }
 
 /// How a retrieve ended.
@@ -52,7 +54,13 @@ impl Progress {
     /// As a response tells it; numbers that it leaves out stay as they were.
     fn told(self, response: &CommandSet) -> Progress {
         let number = |tag, before| response.u16(tag).unwrap_or(before);
+        let numbers = [
+            tags::NUMBER_OF_COMPLETED_SUBOPERATIONS,
+            tags::NUMBER_OF_FAILED_SUBOPERATIONS,
+            tags::NUMBER_OF_WARNING_SUBOPERATIONS,
+        ];
         Progress {
+            is_told: self.is_told || numbers.iter().any(|tag| response.u16(*tag).is_some()),
             remaining: response.u16(tags::NUMBER_OF_REMAINING_SUBOPERATIONS),
             completed: number(tags::NUMBER_OF_COMPLETED_SUBOPERATIONS, self.completed),
             failed: number(tags::NUMBER_OF_FAILED_SUBOPERATIONS, self.failed),
@@ -148,10 +156,11 @@ impl Association {
         };
         receiver.begin(&presented, &command);
         if command.has_data_set() {
+            let mut pace = self.pace();
             loop {
                 let received = tokio::select! {
                     biased;
-                    received = self.receive_fragment(context) => Some(received?),
+                    received = self.receive_fragment(context, &mut pace) => Some(received?),
                     () = receiver.aborted() => None,
                 };
                 let Some((fragment, is_last)) = received else {

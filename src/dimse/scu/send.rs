@@ -13,7 +13,7 @@ use super::{
     Association, Error, MAXIMUM_PRESENTATION_CONTEXTS, MoveOriginator, Proposal, Response, Role, StoreRequest,
 };
 use crate::archive::retrieve::outgoing::Outgoing;
-use crate::archive::retrieve::sendable::Sendable;
+use crate::archive::retrieve::sendable::{Sendable, Unsendable};
 use crate::archive::retrieve::transcode::targets;
 use crate::dicom::uid::TransferSyntaxUid;
 
@@ -28,7 +28,7 @@ pub enum Outcome {
     /// The peer will not take it, however often it is tried: PS3.4 Table B.2-1, Cxxx, A9xx and the like.
     Refused(Response),
     /// It cannot be sent to this peer, in words.
-    Unsendable(String),
+    Unsendable(Unsendable),
     /// The peer cannot take it now: A7xx, out of resources.
     Later(Response),
     /// The association ended over it. Nothing more is sent.
@@ -77,7 +77,9 @@ async fn one(
         Ok(response) if response.is_done() => Outcome::Sent(response),
         Ok(response) if matches!(response.status, 0xA700..=0xA7FF) => Outcome::Later(response),
         Ok(response) => Outcome::Refused(response),
-        Err(err @ Error::NotAccepted { .. }) => Outcome::Unsendable(err.to_string()),
+        Err(err @ Error::NotAccepted { .. }) => {
+            Outcome::Unsendable(Unsendable { why: err.to_string(), is_passing: false })
+        }
         Err(err) => Outcome::Broken(err),
     }
 }

@@ -4,7 +4,8 @@
                                      `listen` is given, over others
     commitment.py serve MANNER       an SCP that stores, is asked for commitment and reports. Manners: good; later (over
                                      another association); partly UID (that one failed); silent (never reports); refuse N
-                                     (0213H for the first N questions); wrong (another Transaction UID first)
+                                     (0213H for the first N questions); wrong (another Transaction UID first); lost
+                                     (aborts over the first question, after having read it)
 
 REQUEST is JSON: `transaction` (UID), `items` (pairs of SOP class and instance), `calling`, `listen` (a port of its own),
 `release` (at once after the response), `stay` (seconds to wait for a report), `answer` (status of the response to a
@@ -154,7 +155,11 @@ class Commitment:
             (str(item.ReferencedSOPClassUID), str(item.ReferencedSOPInstanceUID))
             for item in action.ReferencedSOPSequence
         ]
-        print(f"asked {len(items)}", flush=True)
+        if self.manner == "lost" and self.asked == 1:
+            print(f"lost {transaction}", flush=True)
+            event.assoc.abort()
+            return 0x0000, None
+        print(f"asked {len(items)}" + (f" {transaction}" if self.manner == "lost" else ""), flush=True)
         if self.manner == "later":
             threading.Timer(0.5, self.over_another, (transaction, items)).start()
         elif self.manner != "silent":

@@ -1,6 +1,6 @@
 //! A requestor scripted byte by byte: what no well-behaved SCU would send.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use dicom_dictionary_std::uids;
@@ -8,7 +8,7 @@ use dicom_ul::pdu::{AssociationRQ, PresentationContextProposed, UserVariableItem
 use dicom_ul::{Pdu, read_pdu, write_pdu};
 use filmroom::dimse::command::CommandSet;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::instance::Instance;
 
@@ -43,6 +43,14 @@ impl Peer {
     pub async fn connect(to: SocketAddr) -> Peer {
         let stream = TcpStream::connect(to).await.expect("a connection");
         stream.set_nodelay(true).expect("a socket");
+        Peer { stream, buffer: Vec::new() }
+    }
+
+    /// Connects from this address.
+    pub async fn connect_from(from: IpAddr, to: SocketAddr) -> Peer {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind(SocketAddr::new(from, 0)).expect("an address of this machine");
+        let stream = socket.connect(to).await.expect("a connection");
         Peer { stream, buffer: Vec::new() }
     }
 

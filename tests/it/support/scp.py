@@ -14,7 +14,8 @@ import sys
 import time
 import warnings
 
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, evt, _config
 from pynetdicom.sop_class import (
     CTImageStorage,
@@ -87,6 +88,8 @@ def find_endless(event):
 
 def a_slice(number):
     instance = Dataset()
+    instance.file_meta = FileMetaDataset()
+    instance.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     instance.SOPClassUID = CTImageStorage
     instance.SOPInstanceUID = f"1.2.3.1.1.{number}"
     instance.StudyInstanceUID = "1.2.3.1"
@@ -124,7 +127,8 @@ def main(service, manner, argument=None):
         ae.add_supported_context(CTImageStorage, scu_role=True, scp_role=True)
         handlers = [
             (evt.EVT_C_GET, get(int(manner))),
-            (evt.EVT_ABORTED, lambda event: print("aborted", flush=True)),
+            # An association of which nothing was accepted is aborted too.
+            (evt.EVT_ABORTED, lambda event: event.assoc.accepted_contexts and print("aborted", flush=True)),
         ]
     else:
         ae.add_supported_context(StudyRootQueryRetrieveInformationModelFind)

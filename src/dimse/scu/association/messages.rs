@@ -8,6 +8,7 @@ use dicom_ul::pdu::{PDataValue, PDataValueType};
 
 use super::{Association, within};
 use crate::dimse::command::{self, CommandSet};
+use crate::dimse::pace::Pace;
 use crate::dimse::scu::Error;
 
 /// A command, and the presentation context it came over.
@@ -48,15 +49,24 @@ impl Association {
         }
     }
 
+    /// What a data set that is to come has to keep.
+    pub(in crate::dimse::scu) fn pace(&self) -> Pace {
+        Pace::begin(self.timeouts.response)
+    }
+
     /// The next fragment of the data set behind a command that came over this context, and whether it is the last.
     pub(in crate::dimse::scu) async fn receive_fragment(
         &mut self,
         context: u8,
+        pace: &mut Pace,
     ) -> Result<(Vec<u8>, bool), Error> {
-        let limit = self.timeouts.response;
+        let limit = pace.left(self.timeouts.response);
         let received = within(limit, "send the data set it began", self.next_value()).await;
         match received.and_then(|received| received) {
-            Ok(value) if is_data_of(&value, context) => Ok((value.data, value.is_last)),
+            Ok(value) if is_data_of(&value, context) => {
+                pace.add(value.data.len());
+                Ok((value.data, value.is_last))
+            }
             Ok(_) => {
                 let what = "something else within a data set".to_owned();
                 Err(self.fail(Error::Unexpected(what)).await)
@@ -72,8 +82,9 @@ impl Association {
         most: usize,
     ) -> Result<Vec<u8>, Error> {
         let mut data_set = Vec::new();
+        let mut pace = self.pace();
         loop {
-            let (fragment, is_last) = self.receive_fragment(context).await?;
+            let (fragment, is_last) = self.receive_fragment(context, &mut pace).await?;
             if data_set.len() + fragment.len() > most {
                 let what = format!("a data set of more than {most} bytes where a short one was due");
                 return Err(self.fail(Error::Unexpected(what)).await);
