@@ -17,6 +17,7 @@ use dicom_dictionary_std::uids;
 use super::data_set::Element;
 use super::prescan::{Encoding, Error};
 use super::uid::TransferSyntaxUid;
+pub(super) use output::unit;
 pub use walk::Reencoding;
 
 mod output;
