@@ -17,6 +17,7 @@ use self::walk::{Event, Value, Walk};
 use super::charset::CharacterSet;
 use super::dictionary;
 use super::prescan::{Encoding, Error};
+use super::reencode::is_pixel_data;
 
 mod bulk;
 mod object;
@@ -143,7 +144,7 @@ impl<F: FnMut(&ElementPath) -> String> Writer<'_, '_, F> {
     fn value(&mut self, value: Value) -> Result<(), Error> {
         self.put_added(Some(value.tag), value.is_top);
         let is_bulk = match value.vr {
-            _ if walk::is_pixel_data(value.tag) && value.is_top => value.length > 0,
+            _ if is_pixel_data(value.tag) && value.is_top => value.length > 0,
             vr if value::is_binary(vr) => value.length > LONGEST_INLINE,
             _ => value.length > LONGEST_VALUE,
         };

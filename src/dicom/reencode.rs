@@ -19,6 +19,7 @@ use super::prescan::{Encoding, Error};
 use super::uid::TransferSyntaxUid;
 pub(super) use output::unit;
 pub use walk::Reencoding;
+pub(super) use walk::is_pixel_data;
 
 mod output;
 #[cfg(test)]

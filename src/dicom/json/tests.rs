@@ -311,6 +311,13 @@ fn pixel_data_is_bulk_data_whatever_its_length() {
     let none = explicit(tags::PIXEL_DATA, "OW", b"");
     assert_eq!(json(&none, EXPLICIT), r#"{"7FE00010":{"vr":"OW"}}"#);
 
+    let undeclared = [implicit(tags::PIXEL_DATA, b""), item(b""), SEQUENCE_END.to_vec()].concat();
+    let undeclared = [&undeclared[..4], &[0xFF; 4], &undeclared[8..]].concat();
+    assert_eq!(
+        json(&undeclared, Encoding::ImplicitVrLittleEndian),
+        r#"{"7FE00010":{"vr":"OB","BulkDataURI":"bulk/7FE00010"}}"#
+    );
+
     let fragments = [item(&[0; 4]), item(b"abcd"), item(b"efghij"), SEQUENCE_END.to_vec()].concat();
     let encapsulated = lying(tags::PIXEL_DATA, "OB", 0xFFFF_FFFF, &fragments);
     let icon = explicit(tags::ICON_IMAGE_SEQUENCE, "SQ", &item(&encapsulated));

@@ -14,6 +14,7 @@ use crate::dicom::prescan::source::{Inflated, Plain, Stream};
 use crate::dicom::prescan::{
     Encoding, Error, Fragment, ITEM, ITEM_DELIMITER, Limits, MAX_DEPTH, SEQUENCE_DELIMITER,
 };
+use crate::dicom::reencode::is_pixel_data;
 
 /// A data set on the way through it.
 pub(super) struct Walk<'s> {
@@ -54,7 +55,7 @@ pub(super) enum Event {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Value {
     pub(super) tag: Tag,
-    /// As it was declared; for UN what the dictionary knows.
+    /// As it was declared; for UN what the dictionary knows; for what is encapsulated without any, OB.
     pub(super) vr: VR,
     /// Counted from where the source stood.
     pub(super) offset: u64,
@@ -213,6 +214,10 @@ impl<'s> Walk<'s> {
         };
         let event = if length == UNDEFINED && is_bulk {
             self.hide(tag, is_top);
+            // Without a VR of their own fragments are bytes, whatever the dictionary says of pixels: PS3.5 A.4.
+            if size == 8 {
+                value.vr = VR::OB;
+            }
             self.levels.push(Level { kind: Kind::Fragments, scope, tag, start: value.offset });
             Some(Event::Encapsulated(value))
         } else if length == UNDEFINED || vr == VR::SQ || self.is_sequence_in_disguise(tag, vr, length)? {
@@ -404,11 +409,6 @@ impl<'s> Walk<'s> {
             || tag.group() == 0xFFFE
             || (is_top && (matches!(tag.group(), 0 | 2) || self.left_out.contains(&tag)))
     }
-}
-
-/// Pixel Data, Float Pixel Data or Double Float Pixel Data.
-pub(super) fn is_pixel_data(tag: Tag) -> bool {
-    matches!(tag, tags::PIXEL_DATA | tags::FLOAT_PIXEL_DATA | tags::DOUBLE_FLOAT_PIXEL_DATA)
 }
 
 /// UN says nothing; for an attribute of the standard the dictionary does, PS3.5 section 6.2.2 note 5. A value that is
