@@ -262,7 +262,7 @@ fn hexadecimal(bytes: &[u8]) -> String {
 
 /// The binary numeric representations of PS3.5 table 6.2-1.
 #[derive(Clone, Copy)]
-enum Numeric {
+pub(super) enum Numeric {
     U16,
     I16,
     U32,
@@ -273,7 +273,8 @@ enum Numeric {
     F64,
 }
 
-fn numeric(vr: VR) -> Option<Numeric> {
+/// How the numbers of this VR are stored; `None` where they are not binary.
+pub(super) fn numeric(vr: VR) -> Option<Numeric> {
     Some(match vr {
         VR::US => Numeric::U16,
         VR::SS => Numeric::I16,
@@ -289,7 +290,7 @@ fn numeric(vr: VR) -> Option<Numeric> {
 
 impl Numeric {
     /// The numbers in these bytes; what is left over at the end is no number.
-    fn values(self, bytes: &[u8], big_endian: bool) -> impl Iterator<Item = Number> {
+    pub(super) fn values(self, bytes: &[u8], big_endian: bool) -> impl Iterator<Item = Number> {
         let width = match self {
             Self::U16 | Self::I16 => 2,
             Self::U32 | Self::I32 | Self::F32 => 4,
@@ -319,7 +320,7 @@ impl Numeric {
 }
 
 #[derive(Clone, Copy)]
-enum Number {
+pub(super) enum Number {
     Unsigned(u64),
     Signed(i64),
     Single(f32),
@@ -327,7 +328,7 @@ enum Number {
 }
 
 impl Number {
-    fn as_f64(self) -> f64 {
+    pub(super) fn as_f64(self) -> f64 {
         match self {
             Self::Unsigned(number) => number as f64,
             Self::Signed(number) => number as f64,

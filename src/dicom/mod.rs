@@ -12,6 +12,7 @@ pub mod file_meta;
 pub(crate) mod fixtures;
 pub mod frame_index;
 pub mod implementation;
+pub mod json;
 pub mod person_name;
 pub mod prescan;
 pub mod query;

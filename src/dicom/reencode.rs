@@ -17,7 +17,9 @@ use dicom_dictionary_std::uids;
 use super::data_set::Element;
 use super::prescan::{Encoding, Error};
 use super::uid::TransferSyntaxUid;
+pub(super) use output::unit;
 pub use walk::Reencoding;
+pub(super) use walk::is_pixel_data;
 
 mod output;
 #[cfg(test)]

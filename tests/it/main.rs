@@ -15,6 +15,7 @@ mod db_query_plans;
 mod db_schema;
 mod db_size;
 mod db_tls;
+mod dicom_json;
 mod dimse_commitment;
 mod dimse_find;
 mod dimse_hostile;

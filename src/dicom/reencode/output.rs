@@ -79,7 +79,7 @@ pub(super) fn delimiter(delimiter: Delimiter, out: &mut Vec<u8>) {
 }
 
 /// How many bytes each change their order between big and little endian, PS3.5 section 7.3.
-pub(super) fn unit(vr: VR) -> usize {
+pub(in crate::dicom) fn unit(vr: VR) -> usize {
     match vr {
         VR::AT | VR::OW | VR::SS | VR::US => 2,
         VR::FL | VR::OF | VR::OL | VR::SL | VR::UL => 4,

@@ -450,6 +450,7 @@ impl Reencoding {
     }
 }
 
-fn is_pixel_data(tag: Tag) -> bool {
+/// Pixel Data, Float Pixel Data or Double Float Pixel Data.
+pub(in crate::dicom) fn is_pixel_data(tag: Tag) -> bool {
     matches!(tag, tags::PIXEL_DATA | tags::FLOAT_PIXEL_DATA | tags::DOUBLE_FLOAT_PIXEL_DATA)
 }
