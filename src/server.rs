@@ -158,6 +158,7 @@ impl Server {
             archive: archive.clone(),
             pool: pool.clone(),
             decoder: Arc::new(decoder),
+            metadata: web::dicomweb::wado::metadata::cache(),
             pictures: web::picture::Pictures::new(
                 std::thread::available_parallelism().map_or(2, |n| n.get()),
             ),

@@ -8,6 +8,7 @@
 //! Offsets in a [`PixelData`] count from the start of the data set; those of the frame index, once it is read, from the
 //! start of the file.
 
+mod bulk;
 pub mod outgoing;
 mod pixels;
 pub mod selection;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 
 use moka::sync::Cache;
 
+pub use self::bulk::Bulk;
 pub use self::pixels::{Frame, NativePixels};
 use super::{Archive, Error};
 use crate::db::frame::{self, EquipmentRow, SeriesRow, StackRow, StoredRow, StudyRow};
@@ -172,6 +174,24 @@ impl Archive {
         let find = move |mut conn| async move { Ok(frame::instance(&mut conn, &uid, &visibility).await?) };
         let row = self.with_connection(find).await?;
         row.map(|row| Holding::new(Place::Archive(row.holding_key), row)).transpose()
+    }
+
+    /// The instances of a study in the order they are read, if it is visible: all of them, those of one series, or the
+    /// one that is named.
+    pub async fn instances_of(
+        &self,
+        study: &StudyInstanceUid,
+        series: Option<&SeriesInstanceUid>,
+        instance: Option<&SopInstanceUid>,
+        visibility: &Visibility,
+    ) -> Result<Vec<Holding>, Error> {
+        let (study, series, instance) = (study.clone(), series.cloned(), instance.cloned());
+        let visibility = visibility.clone();
+        let rows = self.with_connection(async move |mut conn| {
+            let (series, instance) = (series.as_ref(), instance.as_ref());
+            Ok(frame::instances_of(&mut conn, &study, series, instance, &visibility).await?)
+        });
+        rows.await?.into_iter().map(|row| Holding::new(Place::Archive(row.holding_key), row)).collect()
     }
 
     /// The file in quarantine with this key, if it is still there and the study it is about is visible.
@@ -419,8 +439,12 @@ fn scan(
 ) -> Result<prescan::Scan, Unreadable> {
     let mut source = file;
     source.seek(SeekFrom::Start(start)).map_err(Error::File)?;
-    prescan::scan(source, length, encoding, limits).map_err(|err| match err {
+    prescan::scan(source, length, encoding, limits).map_err(unreadable)
+}
+
+fn unreadable(err: prescan::Error) -> Unreadable {
+    match err {
         prescan::Error::Io(err) => Unreadable::Archive(Error::File(err)),
         err => Unreadable::DataSet(err),
-    })
+    }
 }

@@ -11,10 +11,12 @@ use mysql_async::Conn;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
+use super::find::MOST_COUNTED;
 use super::{Archive, Error};
+use crate::db::study::list;
 use crate::db::visibility::Visibility;
 use crate::db::{self, Pool, search};
-use crate::dicom::query::{Attribute, Query};
+use crate::dicom::query::{Attribute, Level, Query};
 
 /// Matches that travel together.
 const BATCH: usize = 64;
@@ -73,6 +75,64 @@ impl Archive {
             }
         });
         Search(receiver)
+    }
+}
+
+/// A part of what matches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageOfMatches {
+    /// In their order.
+    pub matches: Vec<Match>,
+    /// How many there are altogether, where that can be told soon.
+    pub total: Option<u64>,
+}
+
+impl Archive {
+    /// At most `query.page.size` of what matches, in an order that stays, from number `offset` on, which is counted from
+    /// 0.
+    pub async fn page(
+        &self,
+        query: Query,
+        wanted: Vec<Attribute>,
+        visibility: &Visibility,
+        offset: u64,
+    ) -> Result<PageOfMatches, Error> {
+        let (archive, visibility) = (self.clone(), visibility.clone());
+        let page = self.with_connection(async move |mut conn| {
+            let statement = search::page(&query, &wanted, &visibility, offset);
+            let mut found = search::start(&mut conn, &statement, &wanted).await?;
+            let mut matches = Vec::new();
+            while let Some(one) = found.next().await? {
+                matches.push(one);
+            }
+            drop(found);
+            let shown = u64::try_from(matches.len()).unwrap_or(u64::MAX);
+            let is_end = shown < query.page.size && (shown > 0 || offset == 0);
+            let total = match is_end {
+                true => Some(offset + shown),
+                false => archive.count(&mut conn, &query, &visibility).await?,
+            };
+            Ok(PageOfMatches { matches, total })
+        });
+        timeout(PATIENCE, page).await.map_err(|_| Error::TimedOut)?
+    }
+
+    async fn count(
+        &self,
+        conn: &mut Conn,
+        query: &Query,
+        visibility: &Visibility,
+    ) -> Result<Option<u64>, Error> {
+        if query.level == Level::Study && query.matches_everything() && *visibility == Visibility::All {
+            let newest = list::newest(conn).await?;
+            let waypoints = &self.inner.waypoints;
+            waypoints.keep_up(&self.inner.runtime, &self.inner.pool, query.sort.by, newest);
+            if let Some(total) = waypoints.total(conn, newest).await? {
+                return Ok(Some(total));
+            }
+        }
+        let total = search::count(conn, query, visibility, MOST_COUNTED + 1).await?;
+        Ok((total <= MOST_COUNTED).then_some(total))
     }
 }
 

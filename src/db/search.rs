@@ -84,8 +84,13 @@ pub fn page(query: &Query, wanted: &[Attribute], visibility: &Visibility, offset
     Statement { sql, params }
 }
 
-/// The statement that counts the matches, and no more than `most` of them.
-pub fn count(query: &Query, visibility: &Visibility, most: u64) -> Statement {
+/// How many match, and no more than `most` of them.
+pub async fn count(
+    conn: &mut impl Queryable,
+    query: &Query,
+    visibility: &Visibility,
+    most: u64,
+) -> Result<u64> {
     let conditions = matching::conditions(query, visibility);
     let sql = format!(
         "SELECT COUNT(*)
@@ -98,7 +103,7 @@ pub fn count(query: &Query, visibility: &Visibility, most: u64) -> Statement {
     );
     let mut params = conditions.params();
     params.push(most.into());
-    Statement { sql, params }
+    Ok(conn.exec_first(sql, params).await?.unwrap_or(0))
 }
 
 /// Matches as the server sends them.

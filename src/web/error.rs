@@ -41,6 +41,9 @@ pub enum Error {
     /// What was sent makes no sense. The sentence says what is wrong.
     #[error("{0}")]
     Invalid(String),
+    /// It is there, and not in a form that is taken. The sentence says in which.
+    #[error("{0}")]
+    NotAcceptable(String),
     /// The database is away or busy, or the program is being stopped.
     #[error("The archive cannot be reached at the moment. Nothing is lost; try again in a minute.")]
     Unavailable(#[source] Cause),
@@ -106,6 +109,7 @@ impl ResponseError for Error {
             Error::SecondFactor | Error::Forbidden(_) => StatusCode::FORBIDDEN,
             Error::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Error::Invalid(_) => StatusCode::BAD_REQUEST,
+            Error::NotAcceptable(_) => StatusCode::NOT_ACCEPTABLE,
             Error::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Error::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }

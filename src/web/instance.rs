@@ -256,11 +256,21 @@ async fn file(app: &App, holding: &Holding, name: String) -> Result<HttpResponse
 
 /// A file in pieces, so that memory does not grow with it.
 fn chunks(file: File, length: u64) -> impl stream::Stream<Item = std::io::Result<Bytes>> {
+    chunks_of(file, 0, length)
+}
+
+/// So many bytes of a file from there on, in pieces.
+pub(super) fn chunks_of(
+    file: File,
+    start: u64,
+    length: u64,
+) -> impl stream::Stream<Item = std::io::Result<Bytes>> {
     let file = Arc::new(file);
-    stream::try_unfold(0, move |offset: u64| {
+    let end = start.saturating_add(length);
+    stream::try_unfold(start, move |offset: u64| {
         let file = Arc::clone(&file);
         async move {
-            let wanted = usize::try_from(length.saturating_sub(offset)).unwrap_or(CHUNK).min(CHUNK);
+            let wanted = usize::try_from(end.saturating_sub(offset)).unwrap_or(CHUNK).min(CHUNK);
             if wanted == 0 {
                 return Ok(None);
             }

@@ -1,4 +1,4 @@
-//! Pages, pictures and, later, DICOMweb over HTTP. `routes` is the table of contents.
+//! Pages, pictures and DICOMweb over HTTP. `routes` is the table of contents.
 
 pub mod access;
 pub mod account;
@@ -6,6 +6,7 @@ pub mod assets;
 pub mod association;
 pub mod audit;
 pub mod commitment;
+pub mod dicomweb;
 pub mod error;
 pub mod events;
 pub mod filters;
@@ -52,6 +53,8 @@ pub struct App {
     pub decoder: Arc<crate::codec::Decoder>,
     /// Draws them.
     pub pictures: picture::Pictures,
+    /// Metadata of what was asked for lately, zipped, by its entity tag.
+    pub metadata: moka::sync::Cache<String, actix_web::web::Bytes>,
     /// What the pages say of this server.
     pub about: About,
     /// Who may come in, and the trail they leave.

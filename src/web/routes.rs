@@ -11,6 +11,7 @@ use actix_web::{HttpResponse, Resource, guard, web};
 
 use super::access::Needs::{Anybody, Enrolling, Nothing, Person, Right as May};
 use super::access::{self, Needs};
+use super::dicomweb::{qido, wado};
 use super::{
     account, assets, association, audit, error, events, grant, group, health, hsts, instance, job, page,
     patient, peer, picture, quarantine, remote, role, rules, send, share, sign_in, study, system, user,
@@ -72,6 +73,21 @@ routes! {
     GET  "/studies/{study}/audit"                      May(Administer) => audit::of_study;
     GET  "/patients/{patient_key}"                     May(View)       => patient::show;
     GET  "/events"                                     May(View)       => events::stream;
+
+    GET  "/dicom-web/studies"                          May(View)       => qido::studies;
+    GET  "/dicom-web/series"                           May(View)       => qido::series;
+    GET  "/dicom-web/instances"                        May(View)       => qido::instances;
+    GET  "/dicom-web/studies/{study}/series"           May(View)       => qido::series_of_study;
+    GET  "/dicom-web/studies/{study}/instances"        May(View)       => qido::instances_of_study;
+    GET  "/dicom-web/studies/{study}/series/{series}/instances" May(View) => qido::instances_of_series;
+    GET  "/dicom-web/studies/{study}"                  May(Download)   => wado::study;
+    GET  "/dicom-web/studies/{study}/series/{series}"  May(Download)   => wado::series;
+    GET  "/dicom-web/studies/{study}/series/{series}/instances/{instance}" May(Download) => wado::instance;
+    GET  "/dicom-web/studies/{study}/metadata"         May(View)       => wado::metadata::of_study;
+    GET  "/dicom-web/studies/{study}/series/{series}/metadata" May(View) => wado::metadata::of_series;
+    GET  "/dicom-web/studies/{study}/series/{series}/instances/{instance}/metadata" May(View) => wado::metadata::of_instance;
+    GET  "/dicom-web/studies/{study}/series/{series}/instances/{instance}/frames/{frames}" May(View) => wado::frames::get;
+    GET  "/dicom-web/studies/{study}/series/{series}/instances/{instance}/bulkdata/{path:.+}" May(View) => wado::bulkdata::get;
 
     GET  "/login"                                      Anybody         => sign_in::show;
     POST "/login"                                      Anybody         => sign_in::sign_in;

@@ -43,6 +43,7 @@ mod web_access;
 mod web_account;
 mod web_association;
 mod web_browser;
+mod web_dicomweb;
 mod web_group;
 mod web_hostile;
 mod web_job;

@@ -47,6 +47,21 @@ const TABLE: &str = "
     GET  /patients/{patient_key}                            401 200 404 200 200 200 200 200 200
     GET  /events                                            401 200 200 200 200 200 200 200 200
 
+    GET  /dicom-web/studies                                 401 200 200 200 200 200 200 200 200
+    GET  /dicom-web/series                                  401 200 200 200 200 200 200 200 200
+    GET  /dicom-web/instances                               401 200 200 200 200 200 200 200 200
+    GET  /dicom-web/studies/{study}/series                  401 200 200 200 200 200 200 200 200
+    GET  /dicom-web/studies/{study}/instances               401 200 200 200 200 200 200 200 200
+    GET  /dicom-web/studies/{study}/series/{series}/instances 401 200 200 200 200 200 200 200 200
+    GET  /dicom-web/studies/{study}                         401 403 404 200 403 200 200 403 200
+    GET  /dicom-web/studies/{study}/series/{series}         401 403 404 200 403 200 200 403 200
+    GET  /dicom-web/studies/{study}/series/{series}/instances/{instance} 401 403 404 200 403 200 200 403 200
+    GET  /dicom-web/studies/{study}/metadata                401 200 404 200 200 200 200 200 200
+    GET  /dicom-web/studies/{study}/series/{series}/metadata 401 200 404 200 200 200 200 200 200
+    GET  /dicom-web/studies/{study}/series/{series}/instances/{instance}/metadata 401 200 404 200 200 200 200 200 200
+    GET  /dicom-web/studies/{study}/series/{series}/instances/{instance}/frames/{frames} 401 200 404 200 200 200 200 200 200
+    GET  /dicom-web/studies/{study}/series/{series}/instances/{instance}/bulkdata/{path:.+} 401 200 404 200 200 200 200 200 200
+
     GET  /login                                             200 200 303 303 303 303 303 200 200
     POST /login                                             401 401 401 401 401 401 401 403 403
     POST /logout                                            303 303 303 303 303 303 303 403 403
@@ -156,6 +171,8 @@ fn concrete(pattern: &str) -> String {
         ("{series}", "1.2.3.1.1"),
         ("{instance}", "1.2.3.1.1.1"),
         ("{frame}", "1"),
+        ("{frames}", "1"),
+        ("{path:.+}", "7FE00010"),
         ("{patient_key}", "1"),
         ("{peer_key}", "999"),
         ("{association}", "999"),

@@ -186,7 +186,7 @@ pub async fn of_study(
     uid: &StudyInstanceUid,
     decoder: &Decoder,
 ) -> Result<Vec<Outgoing>, Error> {
-    let rows = frame::instances_of_study(conn, uid, &Visibility::All).await?;
+    let rows = frame::instances_of(conn, uid, None, None, &Visibility::All).await?;
     let outgoing = |row: StoredRow| {
         let path = data_dir.join(&row.path);
         let holding = Holding::new(Place::Nowhere, row).ok()?;

@@ -150,7 +150,7 @@ pub(super) fn encapsulated_bytes(file: &File, header: &Header, frame0: usize) ->
 }
 
 /// Reads what is there of `length` bytes at `offset`; memory grows with the bytes, not with the promise.
-fn append(file: &File, offset: u64, length: u64, bytes: &mut Vec<u8>) -> Result<(), Error> {
+pub(super) fn append(file: &File, offset: u64, length: u64, bytes: &mut Vec<u8>) -> Result<(), Error> {
     let there = file.metadata()?.len().saturating_sub(offset).min(length);
     let start = bytes.len();
     bytes.resize(start.saturating_add(usize::try_from(there).unwrap_or(0)), 0);

@@ -114,6 +114,13 @@ impl Person {
         self.request("GET", path).send().await.expect("an answer")
     }
 
+    /// Asks for something with more headers.
+    pub async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> reqwest::Response {
+        let asked = self.request("GET", path);
+        let asked = headers.iter().fold(asked, |asked, (name, value)| asked.header(*name, *value));
+        asked.send().await.expect("an answer")
+    }
+
     /// The status of what is asked for.
     pub async fn status(&self, path: &str) -> u16 {
         self.get(path).await.status().as_u16()

@@ -1,0 +1,148 @@
+//! Bulk data, PS3.18 section 10.4.1.1.4: one value of an instance, all of it or a range.
+
+use actix_web::body::SizedStream;
+use actix_web::http::StatusCode;
+use actix_web::http::header;
+use actix_web::web::{Bytes, Data, Path, block};
+use actix_web::{HttpRequest, HttpResponse};
+use dicom_dictionary_std::tags;
+use futures_util::{StreamExt, stream};
+
+use super::{boundary, broken, bytes, one, only, ranges};
+use crate::archive::retrieve::Bulk;
+use crate::db::role::Right;
+use crate::dicom::json::ElementPath;
+use crate::web::App;
+use crate::web::access::{Caller, NOT_ALLOWED};
+use crate::web::dicomweb::media;
+use crate::web::error::Error;
+use crate::web::instance::chunks_of;
+use crate::web::picture::series_seen;
+
+/// `GET /dicom-web/studies/{study}/series/{series}/instances/{instance}/bulkdata/{path}`
+pub async fn get(
+    caller: Caller,
+    app: Data<App>,
+    request: HttpRequest,
+    path: Path<(String, String, String, String)>,
+) -> Result<HttpResponse, Error> {
+    let (study, series, instance, path) = path.into_inner();
+    let path: ElementPath = path.parse().map_err(|_| Error::NotFound)?;
+    let holding = only(&caller, &app, &study, &series, &instance).await?;
+    // The same as on the pages: a document is taken away, a picture is looked at.
+    if path.tag == tags::ENCAPSULATED_DOCUMENT && !caller.may(Right::Download) {
+        return Err(Error::Forbidden(NOT_ALLOWED));
+    }
+    let offered = [("application/octet-stream", ())];
+    let ranges = ranges(&request);
+    media::choose(&ranges, &offered)?;
+    let range = ranges.iter().find(|range| media::choose(std::slice::from_ref(*range), &offered).is_ok());
+    let is_multipart = range.is_some_and(|range| range.name == "multipart/related");
+    series_seen(&app, &caller, &holding).await?;
+    let _processor = app.pictures.processor().await?;
+    let archive = app.archive.clone();
+    let found = block(move || archive.bulk_data(&holding, &path)).await;
+    let found = found.map_err(|err| Error::Unavailable(err.into()))?.map_err(|err| broken(&err))?;
+    let found = found.ok_or(Error::NotFound)?;
+    let length = match &found {
+        Bulk::Stored { length, .. } => *length,
+        Bulk::Read(bytes) => u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+    };
+    if is_multipart {
+        let boundary = boundary();
+        let head = format!("--{boundary}\r\nContent-Type: application/octet-stream\r\n\r\n");
+        let end = format!("\r\n--{boundary}--\r\n");
+        let kind = format!("multipart/related; type=\"application/octet-stream\"; boundary={boundary}");
+        let body = one(head.into()).chain(part_of(found, 0, length)).chain(one(end.into()));
+        return Ok(bytes(HttpResponse::Ok(), &kind).streaming(body));
+    }
+    let range = request.headers().get(header::RANGE).and_then(|range| range.to_str().ok());
+    let (status, from, count) = match range.map(|range| asked_range(range, length)) {
+        None | Some(Asked::All) => (StatusCode::OK, 0, length),
+        Some(Asked::Part(from, count)) => (StatusCode::PARTIAL_CONTENT, from, count),
+        Some(Asked::Outside) => {
+            let mut response = HttpResponse::RangeNotSatisfiable();
+            return Ok(response.insert_header((header::CONTENT_RANGE, format!("bytes */{length}"))).finish());
+        }
+    };
+    let mut response = HttpResponse::build(status);
+    response.insert_header((header::ACCEPT_RANGES, "bytes"));
+    if status == StatusCode::PARTIAL_CONTENT {
+        let last = from + count - 1;
+        response.insert_header((header::CONTENT_RANGE, format!("bytes {from}-{last}/{length}")));
+    }
+    let body = SizedStream::new(count, part_of(found, from, count));
+    Ok(bytes(response, "application/octet-stream").body(body))
+}
+
+fn part_of(found: Bulk, from: u64, count: u64) -> stream::LocalBoxStream<'static, std::io::Result<Bytes>> {
+    match found {
+        Bulk::Stored { file, offset, .. } => {
+            chunks_of(file, offset.saturating_add(from), count).boxed_local()
+        }
+        Bulk::Read(bytes) => {
+            let start = usize::try_from(from).unwrap_or(usize::MAX);
+            let end = usize::try_from(from.saturating_add(count)).unwrap_or(usize::MAX);
+            one(bytes.get(start..end).unwrap_or_default().to_vec()).boxed_local()
+        }
+    }
+}
+
+/// What a Range header asks for, RFC 9110 section 14.2.
+#[derive(Debug, PartialEq, Eq)]
+enum Asked {
+    /// What cannot be understood, and several ranges, are passed over.
+    All,
+    /// From a byte, so many.
+    Part(u64, u64),
+    Outside,
+}
+
+fn asked_range(range: &str, length: u64) -> Asked {
+    let Some((first, last)) = range.strip_prefix("bytes=").and_then(|range| range.split_once('-')) else {
+        return Asked::All;
+    };
+    let number = |text: &str| text.trim().parse::<u64>().ok();
+    match (first.trim(), last.trim()) {
+        ("", last) => match number(last) {
+            None => Asked::All,
+            Some(0) => Asked::Outside,
+            Some(count) if length > 0 => Asked::Part(length.saturating_sub(count), count.min(length)),
+            Some(_) => Asked::Outside,
+        },
+        (first, last) => {
+            let last = if last.is_empty() { Some(u64::MAX) } else { number(last) };
+            match (number(first), last) {
+                (Some(first), Some(last)) if first > last => Asked::All,
+                (Some(first), Some(_)) if first >= length => Asked::Outside,
+                (Some(first), Some(last)) => Asked::Part(first, last.min(length - 1) - first + 1),
+                _ => Asked::All,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_of_what_is_there() {
+        for (range, expected) in [
+            ("bytes=0-9", Asked::Part(0, 10)),
+            ("bytes=10-", Asked::Part(10, 90)),
+            ("bytes=-5", Asked::Part(95, 5)),
+            ("bytes=-500", Asked::Part(0, 100)),
+            ("bytes=90-200", Asked::Part(90, 10)),
+            ("bytes=100-", Asked::Outside),
+            ("bytes=-0", Asked::Outside),
+            ("bytes=9-1", Asked::All),
+            ("bytes=0-1,5-6", Asked::All),
+            ("lines=1-2", Asked::All),
+            ("bytes=18446744073709551615-", Asked::Outside),
+        ] {
+            assert_eq!(asked_range(range, 100), expected, "{range}");
+        }
+        assert_eq!(asked_range("bytes=0-", 0), Asked::Outside);
+    }
+}

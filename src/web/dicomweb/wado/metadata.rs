@@ -1,0 +1,167 @@
+//! Metadata, PS3.18 section 10.4.1.1.2: all that instances hold beside what is long. It is made once and kept, zipped.
+
+use std::fmt::Write;
+use std::io::Read;
+
+use actix_web::http::header::{self, ETag, EntityTag, Header as _, IfNoneMatch};
+use actix_web::web::{Bytes, Data, Path, block};
+use actix_web::{HttpRequest, HttpResponse};
+use dicom_dictionary_std::tags;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use moka::sync::Cache;
+use sha2::{Digest, Sha256};
+
+use super::{Named, broken, ranges};
+use crate::archive::retrieve::{Holding, Unreadable};
+use crate::web::App;
+use crate::web::access::Caller;
+use crate::web::dicomweb::{media, root};
+use crate::web::error::Error;
+use crate::web::picture::series_seen;
+
+/// Counts up when the same instances have other metadata.
+const METADATA: &str = concat!("metadata/1/", env!("CARGO_PKG_VERSION"));
+/// Kept metadata, bytes as they are sent.
+const KEPT: u64 = 32 << 20;
+
+/// Where metadata that was made is kept.
+pub fn cache() -> Cache<String, Bytes> {
+    let weigh = |_: &String, zipped: &Bytes| u32::try_from(zipped.len()).unwrap_or(u32::MAX);
+    Cache::builder().max_capacity(KEPT).weigher(weigh).build()
+}
+
+/// `GET /dicom-web/studies/{study}/metadata`
+pub async fn of_study(
+    caller: Caller,
+    app: Data<App>,
+    request: HttpRequest,
+    study: Path<String>,
+) -> Result<HttpResponse, Error> {
+    metadata(&caller, &app, &request, &Named::of(&study, None, None)?).await
+}
+
+/// `GET /dicom-web/studies/{study}/series/{series}/metadata`
+pub async fn of_series(
+    caller: Caller,
+    app: Data<App>,
+    request: HttpRequest,
+    path: Path<(String, String)>,
+) -> Result<HttpResponse, Error> {
+    metadata(&caller, &app, &request, &Named::of(&path.0, Some(&path.1), None)?).await
+}
+
+/// `GET /dicom-web/studies/{study}/series/{series}/instances/{instance}/metadata`
+pub async fn of_instance(
+    caller: Caller,
+    app: Data<App>,
+    request: HttpRequest,
+    path: Path<(String, String, String)>,
+) -> Result<HttpResponse, Error> {
+    metadata(&caller, &app, &request, &Named::of(&path.0, Some(&path.1), Some(&path.2))?).await
+}
+
+const JSON: [(&str, ()); 2] = [("application/dicom+json", ()), ("application/json", ())];
+
+async fn metadata(
+    caller: &Caller,
+    app: &App,
+    request: &HttpRequest,
+    named: &Named,
+) -> Result<HttpResponse, Error> {
+    media::choose(&ranges(request), &JSON)?;
+    let holdings = named.holdings(app, caller).await?;
+    for holding in first_of_each_series(&holdings) {
+        series_seen(app, caller, holding).await?;
+    }
+    let tag = tag(METADATA, &holdings, &root(caller));
+    if is_seen(request, &tag) {
+        return Ok(HttpResponse::NotModified().insert_header(ETag(tag)).finish());
+    }
+    let key = tag.tag().to_owned();
+    let zipped = match app.metadata.get(&key) {
+        Some(zipped) => zipped,
+        None => {
+            let (archive, root) = (app.archive.clone(), root(caller));
+            let made = move || {
+                let mut text = vec![b'['];
+                for (number, holding) in holdings.iter().enumerate() {
+                    if number > 0 {
+                        text.push(b',');
+                    }
+                    let at = address(&root, holding);
+                    let added = [
+                        (tags::RETRIEVE_URL, at.clone()),
+                        (tags::AVAILABLE_TRANSFER_SYNTAX_UID, holding.row().transfer_syntax_uid.clone()),
+                    ];
+                    archive.json(holding, &added, |path| format!("{at}/bulkdata/{path}"), &mut text)?;
+                }
+                text.push(b']');
+                let mut zip = GzEncoder::new(Vec::with_capacity(text.len() / 4), Compression::fast());
+                std::io::Write::write_all(&mut zip, &text)
+                    .and_then(|()| zip.finish())
+                    .map_err(|err| Unreadable::Archive(err.into()))
+            };
+            let made = block(made).await.map_err(|err| Error::Unavailable(err.into()))?;
+            let made = Bytes::from(made.map_err(|err| broken(&err))?);
+            app.metadata.insert(key, made.clone());
+            made
+        }
+    };
+    let mut response = HttpResponse::Ok();
+    response
+        .insert_header(ETag(tag))
+        .insert_header((header::CACHE_CONTROL, "private, no-cache"))
+        .insert_header((header::VARY, "Accept, Accept-Encoding, Cookie, Authorization"))
+        .content_type("application/dicom+json");
+    if takes_gzip(request) {
+        return Ok(response.insert_header(header::ContentEncoding::Gzip).body(zipped));
+    }
+    let mut text = Vec::new();
+    flate2::read::GzDecoder::new(zipped.as_ref()).read_to_end(&mut text).map_err(Error::internal)?;
+    Ok(response.insert_header(header::ContentEncoding::Identity).body(text))
+}
+
+fn first_of_each_series(holdings: &[Holding]) -> impl Iterator<Item = &Holding> {
+    let mut last = "";
+    holdings.iter().filter(move |holding| {
+        let series = holding.row().series_instance_uid.as_str();
+        std::mem::replace(&mut last, series) != series
+    })
+}
+
+fn address(root: &str, holding: &Holding) -> String {
+    let row = holding.row();
+    let (study, series) = (&row.study_instance_uid, &row.series_instance_uid);
+    format!("{root}/studies/{study}/series/{series}/instances/{}", row.sop_instance_uid)
+}
+
+fn tag(kind: &str, holdings: &[Holding], root: &str) -> EntityTag {
+    let mut hasher = Sha256::new();
+    hasher.update(kind);
+    hasher.update(root);
+    for holding in holdings {
+        hasher.update(&holding.row().data_set_sha256);
+        hasher.update(&holding.row().transfer_syntax_uid);
+    }
+    let mut text = String::new();
+    for byte in hasher.finalize().iter().take(16) {
+        let _ = write!(text, "{byte:02x}"); // a String takes everything
+    }
+    EntityTag::new_strong(text)
+}
+
+fn is_seen(request: &HttpRequest, tag: &EntityTag) -> bool {
+    match IfNoneMatch::parse(request) {
+        Ok(IfNoneMatch::Items(seen)) => seen.iter().any(|seen| seen.weak_eq(tag)),
+        _ => false,
+    }
+}
+
+fn takes_gzip(request: &HttpRequest) -> bool {
+    let headers = request.headers().get_all(header::ACCEPT_ENCODING).filter_map(|value| value.to_str().ok());
+    headers.flat_map(|value| value.split(',')).any(|coding| {
+        let (name, quality) = coding.split_once(';').unwrap_or((coding, ""));
+        matches!(name.trim(), "gzip" | "*") && !matches!(quality.trim(), "q=0" | "q=0.0")
+    })
+}

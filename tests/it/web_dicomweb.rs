@@ -1,0 +1,430 @@
+//! DICOMweb, PS3.18: searches (QIDO-RS), metadata, instances, frames and bulk data (WADO-RS). The user agents are
+//! dicomweb-client and requests written as viewers write them.
+
+use std::io::Read;
+
+use dicom_core::VR;
+use dicom_dictionary_std::tags;
+use filmroom::db::role::{Right, Rights, Role};
+use filmroom::db::token;
+use filmroom::people::secret::Secret;
+use filmroom::people::sign_in::TOKEN_PREFIX;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::support::instance::{Instance, slice};
+use crate::support::person::account;
+use crate::support::{TestServer, pydicom_data, python, store_files};
+
+/// Three studies: two slices and a report, one of somebody with an umlaut, one with a name in three groups.
+async fn archive() -> TestServer {
+    let pacs = TestServer::start().await;
+    let named = |study: u32, name: &str, date: &str| {
+        slice(study, study, 1, 1)
+            .text(tags::SPECIFIC_CHARACTER_SET, VR::CS, "ISO_IR 192")
+            .text(tags::PATIENT_NAME, VR::PN, name)
+            .text(tags::STUDY_DATE, VR::DA, date)
+    };
+    let instances = [
+        slice(1, 1, 1, 1).text(tags::STUDY_DATE, VR::DA, "20260101").build(),
+        slice(1, 1, 1, 2).text(tags::STUDY_DATE, VR::DA, "20260101").build(),
+        slice(1, 1, 2, 1)
+            .text(tags::STUDY_DATE, VR::DA, "20260101")
+            .text(tags::MODALITY, VR::CS, "SR")
+            .build(),
+        named(2, "Müller^Jörg", "20260102").build(),
+        named(3, "Yamada^Tarou=山田^太郎=やまだ^たろう", "20260103")
+            .text(tags::MODALITY, VR::CS, "MR")
+            .bytes(dicom_core::Tag(0x0099, 0x1001), VR::UN, vec![7; 3000])
+            .build(),
+    ];
+    for answer in pacs.store_all(&instances).await {
+        assert!(answer.is_success(), "{answer:?}");
+    }
+    pacs
+}
+
+async fn json_of(pacs: &TestServer, path: &str) -> Value {
+    let response = pacs.get(path).await;
+    assert_eq!(response.status(), 200, "{path}");
+    assert_eq!(response.headers()["content-type"], "application/dicom+json", "{path}");
+    response.json().await.unwrap_or_else(|err| panic!("{path}: {err}"))
+}
+
+/// Last parts of the Study Instance UIDs, in the order they came.
+fn studies(found: &Value) -> Vec<&str> {
+    let uids = found.as_array().expect("an array").iter().map(|one| one["0020000D"]["Value"][0].as_str());
+    uids.map(|uid| uid.and_then(|uid| uid.strip_prefix("1.2.3.")).expect("a UID")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_finds_what_it_should_in_an_order_that_stays() {
+    let pacs = archive().await;
+    for (query, expected) in [
+        ("", vec!["3", "2", "1"]),
+        ("?limit=2", vec!["3", "2"]),
+        ("?limit=1&offset=1", vec!["2"]),
+        ("?limit=25&offset=3", vec![]),
+        ("?limit=0", vec![]),
+        ("?PatientName=*jane*", vec!["1"]),
+        ("?00100010=M%C3%BCller*", vec!["2"]),
+        ("?PatientName=muller*", vec!["2"]),
+        ("?PatientName=%E5%B1%B1%E7%94%B0*", vec!["3"]),
+        ("?00100020=P2", vec!["2"]),
+        ("?StudyDate=20260102-20260103", vec!["3", "2"]),
+        ("?StudyDate=20260102-", vec!["3", "2"]),
+        ("?ModalitiesInStudy=SR,MR", vec!["3", "1"]),
+        ("?ModalitiesInStudy=SR%5CMR", vec!["3", "1"]),
+        ("?StudyInstanceUID=1.2.3.1%5C1.2.3.2", vec!["2", "1"]),
+        ("?StudyInstanceUID=1.2.3.1,1.2.3.9", vec!["1"]),
+        ("?AccessionNumber=ACC3", vec!["3"]),
+        ("?orderby=PatientName", vec!["1", "2", "3"]),
+        ("?orderby=-PatientName&limit=1", vec!["3"]),
+        // As OHIF asks.
+        (
+            "?PatientName=*doe*&00100020=*P1*&limit=101&offset=0&fuzzymatching=false&includefield=00081030,00080060",
+            vec!["1"],
+        ),
+        ("?PatientID=nobody", vec![]),
+        ("?PatientID=%27%20OR%201=1", vec![]),
+    ] {
+        let found = json_of(&pacs, &format!("/dicom-web/studies{query}")).await;
+        assert_eq!(studies(&found), expected, "{query}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_have_what_viewers_read_of_them() {
+    let pacs = archive().await;
+    let found = json_of(&pacs, "/dicom-web/studies?PatientID=P3").await;
+    let study = &found[0];
+    for (tag, expected) in [
+        ("00080020", json!({ "vr": "DA", "Value": ["20260103"] })),
+        ("00080050", json!({ "vr": "SH", "Value": ["ACC3"] })),
+        ("00080056", json!({ "vr": "CS", "Value": ["ONLINE"] })),
+        ("00080061", json!({ "vr": "CS", "Value": ["MR"] })),
+        ("00080090", json!({ "vr": "PN", "Value": [{ "Alphabetic": "House^Gregory" }] })),
+        ("00081030", json!({ "vr": "LO", "Value": ["Head"] })),
+        (
+            "00100010",
+            json!({ "vr": "PN", "Value": [{
+                "Alphabetic": "Yamada^Tarou", "Ideographic": "山田^太郎", "Phonetic": "やまだ^たろう"
+            }] }),
+        ),
+        ("00201206", json!({ "vr": "IS", "Value": [1] })),
+        ("00201208", json!({ "vr": "IS", "Value": [1] })),
+    ] {
+        assert_eq!(study[tag], expected, "{tag}");
+    }
+    assert_eq!(study["00081190"]["Value"][0], pacs.address("/dicom-web/studies/1.2.3.3"));
+    let series = json_of(&pacs, "/dicom-web/studies/1.2.3.1/series?includefield=0008103E,00080021").await;
+    let numbers: Vec<&Value> =
+        series.as_array().expect("series").iter().map(|one| &one["00200011"]["Value"][0]).collect();
+    assert_eq!(numbers, [&json!(1), &json!(2)]);
+    assert_eq!(series[0]["00201209"]["Value"][0], 2);
+    assert!(series[0]["00080060"]["Value"][0] == "CT" && series[1]["00080060"]["Value"][0] == "SR");
+    let instances = json_of(&pacs, "/dicom-web/studies/1.2.3.1/series/1.2.3.1.1/instances").await;
+    let uids: Vec<&Value> =
+        instances.as_array().expect("instances").iter().map(|one| &one["00080018"]["Value"][0]).collect();
+    assert_eq!(uids, [&json!("1.2.3.1.1.1"), &json!("1.2.3.1.1.2")]);
+    assert_eq!(instances[0]["00280010"], json!({ "vr": "US", "Value": [16] }));
+    // Across all, what is above is said of each.
+    let all = json_of(&pacs, "/dicom-web/instances?Modality=SR").await;
+    assert_eq!(all[0]["00100020"]["Value"][0], "P1");
+    assert_eq!(json_of(&pacs, "/dicom-web/studies/1.2.9/series").await, json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn totals_and_warnings_stand_in_headers() {
+    let pacs = archive().await;
+    let response = pacs.get("/dicom-web/studies?limit=1&fuzzymatching=true&Rows=16").await;
+    assert_eq!(response.headers()["x-total-count"], "3");
+    let warnings: Vec<&str> =
+        response.headers().get_all("warning").iter().map(|value| value.to_str().expect("text")).collect();
+    assert!(
+        warnings[0].starts_with("299 ") && warnings[0].contains("Only literal matching has been performed")
+    );
+    assert!(warnings[1].contains("the index has no Rows"), "{warnings:?}");
+    for (path, accept, status, words) in [
+        ("/dicom-web/studies?Shoesize=12", "*/*", 400, "Shoesize is no attribute"),
+        ("/dicom-web/studies?StudyDate=soon", "*/*", 400, "Study Date is not a date"),
+        ("/dicom-web/studies?limit=-1", "*/*", 400, "limit must be a whole number"),
+        ("/dicom-web/studies", "image/png", 406, "comes as application/dicom+json"),
+        ("/dicom-web/studies?accept=image/png", "application/dicom+json", 406, "comes as"),
+        ("/dicom-web/studies/1.2.3.9/metadata", "*/*", 404, "nothing at this address"),
+        ("/dicom-web/studies/..%2f..%2fetc/metadata", "*/*", 404, ""),
+    ] {
+        let response = pacs.admin.get_with(path, &[("accept", accept)]).await;
+        assert_eq!(response.status(), status, "{path}");
+        let text = response.text().await.expect("text");
+        assert!(text.contains(words), "{path}: {text}");
+    }
+    let table = pacs.get("/dicom-web/studies?accept=text/csv&PatientID=P2").await;
+    assert_eq!(table.headers()["content-type"], "text/csv; charset=utf-8");
+    let table = table.text().await.expect("text");
+    let lines: Vec<&str> = table.lines().collect();
+    assert!(lines[0].contains("PatientName") && lines[1].contains("Müller^Jörg"), "{table}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_referrer_finds_and_gets_own_studies_alone() {
+    let pacs = TestServer::start().await;
+    let by = |study: u32, name: &str| {
+        slice(study, study, 1, 1).text(tags::REFERRING_PHYSICIAN_NAME, VR::PN, name).build()
+    };
+    pacs.store_all(&[by(1, "Smith^John"), by(2, "Jones^Mary")]).await;
+    let key = account(&pacs.database, "smith", Role::Referrer, "Smith, John").await;
+    let token = token_of(&pacs, key, &[Right::View, Right::Download]).await;
+    let get = async |path: &str| {
+        let request = reqwest::Client::new().get(pacs.address(path)).bearer_auth(&token);
+        request.send().await.expect("an answer")
+    };
+    let found: Value = get("/dicom-web/studies").await.json().await.expect("JSON");
+    assert_eq!(studies(&found), ["1"]);
+    let found: Value = get("/dicom-web/instances").await.json().await.expect("JSON");
+    assert_eq!(studies(&found), ["1"]);
+    let below = "/dicom-web/studies/1.2.3.2/series/1.2.3.2.1/instances/1.2.3.2.1.1";
+    for path in [
+        "/dicom-web/studies/1.2.3.2",
+        "/dicom-web/studies/1.2.3.2/metadata",
+        below,
+        &format!("{below}/frames/1"),
+        &format!("{below}/bulkdata/7FE00010"),
+        // The right instance under another study is none.
+        "/dicom-web/studies/1.2.3.1/series/1.2.3.2.1/instances/1.2.3.2.1.1/frames/1",
+    ] {
+        assert_eq!(get(path).await.status(), 404, "{path}");
+    }
+    assert_eq!(get(&format!("{}/frames/1", below.replace("1.2.3.2", "1.2.3.1"))).await.status(), 200);
+    let details: String = pacs
+        .value("SELECT details FROM audit WHERE action = 'query' AND actor = 'smith' ORDER BY audit_key LIMIT 1")
+        .await;
+    assert_eq!(details, "STUDY: everything; 1 found");
+}
+
+async fn token_of(pacs: &TestServer, user_key: u64, rights: &[Right]) -> String {
+    let mut conn = pacs.database.connect().await;
+    let secret = Secret::random_with(TOKEN_PREFIX).expect("random");
+    token::add(&mut conn, &secret.hash(), user_key, "a program", Rights::of(rights), 1)
+        .await
+        .expect("a token");
+    secret.text().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_is_whole_zipped_tagged_and_follows_what_is_stored() {
+    let pacs = archive().await;
+    let path = "/dicom-web/studies/1.2.3.1/series/1.2.3.1.1/metadata";
+    // As OHIF's older builds ask.
+    let mixed = "application/dicom+json, multipart/related; type=application/octet-stream; transfer-syntax=*";
+    let response = pacs.admin.get_with(path, &[("accept", mixed), ("accept-encoding", "gzip")]).await;
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["content-encoding"]),
+        (200, &"gzip".parse().unwrap())
+    );
+    let tag = response.headers()["etag"].clone();
+    let zipped = response.bytes().await.expect("bytes");
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(zipped.as_ref()).read_to_string(&mut text).expect("gzip");
+    let metadata: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(metadata.as_array().map(Vec::len), Some(2));
+    let first = &metadata[0];
+    assert_eq!(first["00280010"]["Value"][0], 16);
+    assert_eq!(first["00281050"]["Value"][0], 128);
+    assert_eq!(first["00083002"]["Value"][0], "1.2.840.10008.1.2.1");
+    let at = pacs.address("/dicom-web/studies/1.2.3.1/series/1.2.3.1.1/instances/1.2.3.1.1.1");
+    assert_eq!(first["7FE00010"], json!({ "vr": "OB", "BulkDataURI": format!("{at}/bulkdata/7FE00010") }));
+    let plain: Value = pacs.admin.get_with(path, &[]).await.json().await.expect("JSON");
+    assert_eq!(plain, metadata);
+    let tag = tag.to_str().expect("text");
+    assert_eq!(pacs.admin.get_with(path, &[("if-none-match", tag)]).await.status(), 304);
+    pacs.store(&slice(1, 1, 1, 3).build()).await;
+    let after = pacs.admin.get_with(path, &[("if-none-match", tag)]).await;
+    assert_eq!(after.status(), 200);
+    assert_eq!(after.json::<Value>().await.expect("JSON").as_array().map(Vec::len), Some(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bulk_data_comes_in_ranges_and_in_parts() {
+    let pacs = archive().await;
+    let path = "/dicom-web/studies/1.2.3.3/series/1.2.3.3.1/instances/1.2.3.3.1.1/bulkdata/00991001";
+    let whole = pacs.get(path).await;
+    assert_eq!(whole.headers()["content-type"], "application/octet-stream");
+    assert_eq!(whole.bytes().await.expect("bytes").as_ref(), [7; 3000]);
+    for (range, status, said, length) in [
+        ("bytes=0-9", 206, "bytes 0-9/3000", 10),
+        ("bytes=2990-", 206, "bytes 2990-2999/3000", 10),
+        ("bytes=-1", 206, "bytes 2999-2999/3000", 1),
+        ("bytes=3000-", 416, "bytes */3000", 0),
+    ] {
+        let part = pacs.admin.get_with(path, &[("range", range)]).await;
+        assert_eq!(
+            (part.status().as_u16(), part.headers()["content-range"].as_bytes()),
+            (status, said.as_bytes())
+        );
+        assert_eq!(part.bytes().await.expect("bytes").len(), length, "{range}");
+    }
+    let multipart = [("accept", "multipart/related; type=\"application/octet-stream\"")];
+    let parts = parts(pacs.admin.get_with(path, &multipart).await).await;
+    assert_eq!(parts, [("application/octet-stream".to_owned(), vec![7; 3000])]);
+    for wrong in
+        ["00991002", "0099", "x", "00400275/1/00400009", "00400275/0/00400009", "7FE00010/1/00080018"]
+    {
+        let path = path.replace("00991001", wrong);
+        assert_eq!(pacs.get(&path).await.status(), 404, "{wrong}");
+    }
+}
+
+/// Content types and bodies of a multipart answer.
+async fn parts(response: reqwest::Response) -> Vec<(String, Vec<u8>)> {
+    assert_eq!(response.status(), 200);
+    let kind = response.headers()["content-type"].to_str().expect("text").to_owned();
+    let boundary = kind.split("boundary=").nth(1).unwrap_or_else(|| panic!("{kind}")).trim_matches('"');
+    let body = response.bytes().await.expect("bytes");
+    let mark = format!("--{boundary}");
+    let find = |from: usize, wanted: &[u8]| {
+        body[from..].windows(wanted.len()).position(|window| window == wanted).map(|at| from + at)
+    };
+    let mut parts = Vec::new();
+    let mut at = find(0, mark.as_bytes()).expect("a boundary") + mark.len();
+    while body[at..].starts_with(b"\r\n") {
+        let head_end = find(at, b"\r\n\r\n").expect("the end of a head");
+        let head = String::from_utf8(body[at..head_end].to_vec()).expect("text");
+        let kind = head.split("Content-Type: ").nth(1).expect("a type").lines().next().expect("a line");
+        let end = find(head_end, format!("\r\n{mark}").as_bytes()).expect("the end of a part");
+        parts.push((kind.to_owned(), body[head_end + 4..end].to_vec()));
+        at = end + 2 + mark.len();
+    }
+    assert!(body[at..].starts_with(b"--"), "it ends");
+    parts
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_of_every_kind_come_as_they_are_stored() {
+    let pacs = TestServer::start().await;
+    // Each of another SOP Instance UID.
+    let files = [
+        "CT_small.dcm",
+        "MR_small_RLE.dcm",
+        "ExplVR_BigEnd.dcm",
+        "JPEG2000.dcm",
+        "JPEG-lossy.dcm",
+        "JPEGLSNearLossless_08.dcm",
+        "SC_rgb_jpeg.dcm",
+        "SC_rgb_rle_2frame.dcm",
+        "examples_rgb_color.dcm",
+        "image_dfl.dcm",
+        "rtdose.dcm",
+    ];
+    let paths: Vec<_> = files.iter().map(|file| pydicom_data().join("test_files").join(file)).collect();
+    let paths: Vec<_> = paths.iter().map(|path| path.as_path()).collect();
+    for (answer, file) in store_files(pacs.dicom, &paths).await.iter().zip(files) {
+        assert!(matches!(answer.status, Some(0 | 0xB007)), "{file}: {answer:?}");
+    }
+    let instances = json_of(&pacs, "/dicom-web/instances").await;
+    let arguments: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    let expected: Value =
+        serde_json::from_str(&python("frames.py", &arguments).await).expect("frames.py prints JSON");
+    let mut seen = 0;
+    for instance in instances.as_array().expect("instances") {
+        let text = |tag: &str| instance[tag]["Value"][0].as_str().expect("a text").to_owned();
+        let uid = text("00080018");
+        let at =
+            format!("/dicom-web/studies/{}/series/{}/instances/{uid}", text("0020000D"), text("0020000E"));
+        let frames = expected[&uid].as_array().expect("frames of each file");
+        let list: Vec<String> = (1..=frames.len()).map(|number| number.to_string()).collect();
+        let path = format!("{at}/frames/{}", list.join(","));
+        for accept in [
+            "multipart/related; type=application/octet-stream; transfer-syntax=*",
+            "multipart/related; type=\"application/octet-stream\"; transfer-syntax=*",
+        ] {
+            let parts = parts(pacs.admin.get_with(&path, &[("accept", accept)]).await).await;
+            assert_eq!(parts.len(), frames.len(), "{uid}");
+            for ((kind, bytes), expected) in parts.iter().zip(frames) {
+                assert_eq!(kind, &format!("application/octet-stream; transfer-syntax={}", text("00083002")));
+                assert_eq!(hex::encode(Sha256::digest(bytes)), expected.as_str().expect("a hash"), "{uid}");
+            }
+        }
+        let single =
+            pacs.admin.get_with(&format!("{at}/frames/1"), &[("accept", "application/octet-stream")]).await;
+        let bytes = single.bytes().await.expect("bytes");
+        assert_eq!(hex::encode(Sha256::digest(&bytes)), frames[0].as_str().expect("a hash"), "{uid}");
+        for (wrong, status) in [(frames.len() + 1, 404), (0, 404)] {
+            assert_eq!(pacs.get(&format!("{at}/frames/{wrong}")).await.status(), status, "{uid}");
+        }
+        seen += 1;
+    }
+    assert_eq!(seen, paths.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_come_as_stored_or_converted_and_never_as_something_else() {
+    let pacs = TestServer::start().await;
+    let file = pydicom_data().join("test_files/JPEG2000.dcm");
+    let native = slice(1, 1, 1, 1).build();
+    assert!(pacs.store(&native).await.is_success());
+    assert!(store_files(pacs.dicom, &[&file]).await[0].is_success());
+    let at = "/dicom-web/studies/1.2.3.1/series/1.2.3.1.1/instances/1.2.3.1.1.1";
+    let one = pacs.admin.get_with(at, &[("accept", "application/dicom")]).await;
+    assert_eq!(one.headers()["content-type"], "application/dicom; transfer-syntax=1.2.840.10008.1.2.1");
+    assert!(crate::support::instance::data_set_of(&one.bytes().await.expect("bytes")) == native.data_set);
+    let study: String =
+        pacs.value("SELECT study_instance_uid FROM study WHERE study_instance_uid <> '1.2.3.1'").await;
+    let stored: String =
+        pacs.value("SELECT transfer_syntax_uid FROM instance ORDER BY instance_key DESC LIMIT 1").await;
+    let at = format!("/dicom-web/studies/{study}");
+    for (accept, syntax) in [
+        ("multipart/related; type=\"application/dicom\"; transfer-syntax=*", Some(stored.as_str())),
+        (
+            &format!("multipart/related; type=\"application/dicom\"; transfer-syntax={stored}"),
+            Some(stored.as_str()),
+        ),
+        ("multipart/related; type=\"application/dicom\"", Some("1.2.840.10008.1.2.1")),
+        (
+            "multipart/related; type=\"application/dicom\"; transfer-syntax=1.2.840.10008.1.2",
+            Some("1.2.840.10008.1.2"),
+        ),
+        ("multipart/related; type=\"application/dicom\"; transfer-syntax=1.2.840.10008.1.2.5", None),
+    ] {
+        let response = pacs.admin.get_with(&at, &[("accept", accept)]).await;
+        let Some(syntax) = syntax else {
+            assert_eq!(response.status(), 406, "{accept}");
+            continue;
+        };
+        let parts = parts(response).await;
+        let [(kind, bytes)] = parts.as_slice() else { panic!("{accept}: {} parts", parts.len()) };
+        assert_eq!(kind, &format!("application/dicom; transfer-syntax={syntax}"), "{accept}");
+        let object = dicom_object::from_reader(bytes.as_slice()).expect("a Part 10 file");
+        assert_eq!(object.meta().transfer_syntax().trim_end_matches('\0'), syntax);
+        if syntax == stored {
+            let file = std::fs::read(&file).expect("a file");
+            assert!(
+                crate::support::instance::data_set_of(bytes) == crate::support::instance::data_set_of(&file)
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dicomweb_client_searches_and_retrieves() {
+    let pacs = archive().await;
+    let key = account(&pacs.database, "reader", Role::Reader, "").await;
+    let token = token_of(&pacs, key, &[Right::View, Right::Download]).await;
+    let url = pacs.address("/dicom-web");
+    let arguments = [url, token, "1.2.3.1".into(), "1.2.3.1.1".into(), "1.2.3.1.1.2".into()];
+    let out: Value = serde_json::from_str(&python("web.py", &arguments).await).expect("web.py prints JSON");
+    assert_eq!(studies(&out["studies"]), ["3", "2", "1"]);
+    assert_eq!(studies(&out["by_name"]), ["1"]);
+    assert_eq!(out["series"].as_array().map(Vec::len), Some(2));
+    assert_eq!(out["instances"].as_array().map(Vec::len), Some(2));
+    assert_eq!(out["metadata"].as_array().map(Vec::len), Some(2));
+    let stored: Vec<Instance> = (1..=2)
+        .map(|number| slice(1, 1, 1, number).text(tags::STUDY_DATE, VR::DA, "20260101").build())
+        .collect();
+    let hashes: Vec<String> = stored.iter().map(|instance| hex::encode(instance.hash())).collect();
+    assert_eq!(out["retrieved"], hashes[1].as_str());
+    assert_eq!(out["of_series"], json!(hashes));
+    let pixels: Vec<u8> = (0..256_u32).map(|n| u8::try_from(n % 251).expect("small")).collect();
+    let pixels = hex::encode(Sha256::digest(pixels));
+    assert_eq!((&out["frame"], &out["bulk"]), (&json!(pixels), &json!(pixels)));
+}
