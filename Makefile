@@ -10,7 +10,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin:$(CURDIR)/.tools/bin
 help:
 	@echo 'make demo   installs what is missing, builds filmroom, starts it with synthetic studies in it'
 	@echo 'make test   installs what is missing, checks the code and runs all tests'
-	@echo 'make bench  installs Orthanc and DCMTK where missing, and measures filmroom beside them; under 25 minutes'
+	@echo 'make bench  installs Orthanc and DCMTK where missing, and measures filmroom beside them; about 35 minutes'
 	@echo '            ONLY=store,tiny,list,query,retrieve,picture,size or ONLY=micro for a part, ROUNDS=5, PEERS=no'
 	@echo
 	@echo 'Rust has to be there: https://rustup.rs. On Debian and Ubuntu the rest is installed with apt-get,'

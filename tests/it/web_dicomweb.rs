@@ -197,9 +197,11 @@ async fn a_referrer_finds_and_gets_own_studies_alone() {
     }
     assert_eq!(get(&format!("{}/frames/1", below.replace("1.2.3.2", "1.2.3.1"))).await.status(), 200);
     let details: String = pacs
-        .value("SELECT details FROM audit WHERE action = 'query' AND actor = 'smith' ORDER BY audit_key LIMIT 1")
+        .value(
+            "SELECT details FROM audit WHERE action = 'query' AND actor = 'smith' ORDER BY audit_key LIMIT 1",
+        )
         .await;
-    assert_eq!(details, "STUDY: everything; 1 found");
+    assert_eq!(details, "token a program; STUDY: everything; 1 found");
 }
 
 async fn token_of(pacs: &TestServer, user_key: u64, rights: &[Right]) -> String {
