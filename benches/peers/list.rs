@@ -146,7 +146,7 @@ fn fill(bench: &mut Bench, name: &str, studies: u64) -> io::Result<()> {
     Ok(())
 }
 
-fn ask(
+pub fn ask(
     bench: &mut Bench,
     of: Of,
     http: &mut Http,

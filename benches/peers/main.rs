@@ -1,6 +1,6 @@
 //! filmroom beside its peers: the same data, the same senders, the same disk and database server, in turns.
 //!
-//! `make bench` runs all of it, `make bench ONLY=store` a part: `store`, `tiny`, `list`, `query`, `retrieve`,
+//! `make bench` runs all of it, `make bench ONLY=store` a part: `store`, `tiny`, `list`, `query`, `retrieve`, `web`,
 //! `picture`, `size`. Three rounds (`ROUNDS=5` for another number), every product in each, so that what the machine does
 //! meanwhile hits all alike; the figures are medians. `PEERS=no` measures filmroom alone. The table goes to standard
 //! output, and everything that was measured to `target/bench/results.json`.
@@ -23,6 +23,7 @@ mod sender;
 mod server;
 mod sink;
 mod store;
+mod web;
 mod wire;
 
 use std::io;
@@ -61,7 +62,7 @@ struct Tiny {
 
 const TINY: Tiny = Tiny { studies: 4000, instances: 5 };
 const SIZES: [u64; 2] = [100_000, 1_000_000];
-const PARTS: [&str; 7] = ["store", "tiny", "list", "query", "retrieve", "picture", "size"];
+const PARTS: [&str; 8] = ["store", "tiny", "list", "query", "retrieve", "web", "picture", "size"];
 
 impl Bench {
     /// Says what is done now.
@@ -105,7 +106,7 @@ fn run() -> io::Result<()> {
         return Err(io::Error::other(format!("ONLY={unknown} is no part; there are {}", PARTS.join(", "))));
     }
     let wants = |part: &str| parts.is_empty() || parts.contains(&part);
-    let wants_tiny = ["tiny", "list", "query", "retrieve"].into_iter().any(wants);
+    let wants_tiny = ["tiny", "list", "query", "retrieve", "web"].into_iter().any(wants);
     let with_peers = std::env::var("PEERS").map_or(true, |peers| peers != "no");
     let rounds = std::env::var("ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(3);
 
@@ -172,7 +173,10 @@ fn on_tiny(bench: &mut Bench, server: &Server, wants: impl Fn(&str) -> bool) -> 
     if wants("list") {
         list::of_tiny(bench, server)?;
     }
-    if !wants("query") && !wants("retrieve") {
+    if wants("web") {
+        web::of_tiny(bench, server)?;
+    }
+    if !["query", "retrieve", "web"].into_iter().any(&wants) {
         return Ok(());
     }
     known::make_known(bench, server, server::DATABASE)?;
@@ -182,6 +186,9 @@ fn on_tiny(bench: &mut Bench, server: &Server, wants: impl Fn(&str) -> bool) -> 
     let slices = retrieve::store_series(server)?;
     if wants("query") {
         query::of_series(bench, server, &slices)?;
+    }
+    if wants("web") {
+        web::of_series(bench, server, &slices)?;
     }
     if wants("retrieve") {
         retrieve::all(bench, server, &slices)?;

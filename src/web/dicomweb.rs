@@ -4,9 +4,19 @@
 mod media;
 mod parameters;
 pub mod qido;
+pub mod rendered;
 pub mod wado;
 
+use std::future::{Ready, ready};
+
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpRequest};
+
+use super::App;
 use super::access::Caller;
+use super::error::Error;
+use crate::archive::retrieve::Holding;
+use crate::dicom::uid::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
 
 /// Where all of it is.
 pub const ROOT: &str = "/dicom-web";
@@ -14,4 +24,59 @@ pub const ROOT: &str = "/dicom-web";
 /// The beginning of the addresses of a caller's own view: `https://pacs.local/dicom-web`.
 fn root(caller: &Caller) -> String {
     format!("{}{ROOT}", caller.client.site())
+}
+
+/// What an address names: the UIDs that stand in it.
+#[derive(Debug, Clone)]
+pub struct Named {
+    study: Option<StudyInstanceUid>,
+    series: Option<SeriesInstanceUid>,
+    instance: Option<SopInstanceUid>,
+}
+
+impl FromRequest for Named {
+    type Error = Error;
+    type Future = Ready<Result<Named, Error>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        fn uid<T: std::str::FromStr>(request: &HttpRequest, name: &str) -> Result<Option<T>, Error> {
+            let text = request.match_info().get(name);
+            text.map(str::parse).transpose().map_err(|_| Error::NotFound)
+        }
+        let named = || {
+            let (study, series) = (uid(request, "study")?, uid(request, "series")?);
+            Ok(Named { study, series, instance: uid(request, "instance")? })
+        };
+        ready(named())
+    }
+}
+
+impl Named {
+    /// All of the instances, in the order they are read, if the caller may see them and there is any.
+    async fn holdings(&self, app: &App, caller: &Caller) -> Result<Vec<Holding>, Error> {
+        let study = self.study.as_ref().ok_or(Error::NotFound)?;
+        let (series, instance) = (self.series.as_ref(), self.instance.as_ref());
+        let found = app.archive.instances_of(study, series, instance, &caller.visibility).await?;
+        if found.is_empty() { Err(Error::NotFound) } else { Ok(found) }
+    }
+
+    /// The one instance, if the caller may see it.
+    async fn only(&self, app: &App, caller: &Caller) -> Result<Holding, Error> {
+        self.holdings(app, caller).await?.into_iter().next().ok_or(Error::NotFound)
+    }
+
+    /// The instance that stands for what is named, if the caller may see it.
+    async fn middle(&self, app: &App, caller: &Caller) -> Result<Holding, Error> {
+        let found = match self {
+            Named { instance: Some(_), .. } => return self.only(app, caller).await,
+            Named { series: Some(series), study, .. } => {
+                app.archive.middle_of_series(series, study.as_ref(), &caller.visibility).await?
+            }
+            Named { study: Some(study), .. } => {
+                app.archive.middle_of_study(study, &caller.visibility).await?
+            }
+            Named { study: None, .. } => None,
+        };
+        found.map(|(holding, _)| holding).ok_or(Error::NotFound)
+    }
 }

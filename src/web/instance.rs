@@ -289,8 +289,24 @@ pub(super) fn chunks_of(
 /// browser may run what is in them.
 pub async fn document(caller: Caller, app: Data<App>, instance: Path<String>) -> Result<HttpResponse, Error> {
     let holding = instance_of(&app, &caller, &instance).await?;
+    let (bytes, mime, extension) = document_of(&app, &holding).await?;
+    caller.record(&app, about(&caller, Action::Download, &holding)).await?;
+    Ok(HttpResponse::Ok()
+        .insert_header(attachment(format!("{}.{extension}", holding.row().sop_instance_uid)))
+        .insert_header((header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'"))
+        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .content_type(mime)
+        .body(bytes))
+}
+
+/// An encapsulated document, its media type, and how a file of it is called.
+pub(super) async fn document_of(
+    app: &App,
+    holding: &Holding,
+) -> Result<(Vec<u8>, &'static str, &'static str), Error> {
     let _processor = app.pictures.processor().await?;
-    let data_set = app.archive.attributes(&holding, DOCUMENT_BYTES).await.map_err(|err| match err {
+    let data_set = app.archive.attributes(holding, DOCUMENT_BYTES).await.map_err(|err| match err {
         Unreadable::Archive(err) => Error::from(err),
         err => Error::Invalid(format!("The document cannot be read: {err}.")),
     })?;
@@ -313,14 +329,7 @@ pub async fn document(caller: Caller, app: Data<App>, instance: Path<String>) ->
         "model/obj" => ("model/obj", "obj"),
         _ => ("application/octet-stream", "bin"),
     };
-    caller.record(&app, about(&caller, Action::Download, &holding)).await?;
-    Ok(HttpResponse::Ok()
-        .insert_header(attachment(format!("{}.{extension}", holding.row().sop_instance_uid)))
-        .insert_header((header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'"))
-        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .content_type(mime)
-        .body(bytes.to_vec()))
+    Ok((bytes.to_vec(), mime, extension))
 }
 
 fn attachment(name: String) -> ContentDisposition {

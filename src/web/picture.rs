@@ -224,7 +224,7 @@ pub fn kind_of(holding: &Holding) -> Kind {
 }
 
 /// Content, frame, view and renderer: what the bytes of a picture follow from.
-fn tag(holding: &Holding, frame0: u32, view: &str) -> EntityTag {
+pub fn tag(holding: &Holding, frame0: u32, view: &str) -> EntityTag {
     let mut hash = Sha256::new();
     hash.update(&holding.row().data_set_sha256);
     hash.update(format!("\n{frame0}\n{view}\n{RENDERER}"));

@@ -11,7 +11,7 @@ use actix_web::{HttpResponse, Resource, guard, web};
 
 use super::access::Needs::{Anybody, Enrolling, Nothing, Person, Right as May};
 use super::access::{self, Needs};
-use super::dicomweb::{qido, wado};
+use super::dicomweb::{qido, rendered, wado};
 use super::{
     account, assets, association, audit, error, events, grant, group, health, hsts, instance, job, page,
     patient, peer, picture, quarantine, remote, role, rules, send, share, sign_in, study, system, user,
@@ -77,17 +77,22 @@ routes! {
     GET  "/dicom-web/studies"                          May(View)       => qido::studies;
     GET  "/dicom-web/series"                           May(View)       => qido::series;
     GET  "/dicom-web/instances"                        May(View)       => qido::instances;
-    GET  "/dicom-web/studies/{study}/series"           May(View)       => qido::series_of_study;
-    GET  "/dicom-web/studies/{study}/instances"        May(View)       => qido::instances_of_study;
-    GET  "/dicom-web/studies/{study}/series/{series}/instances" May(View) => qido::instances_of_series;
-    GET  "/dicom-web/studies/{study}"                  May(Download)   => wado::study;
-    GET  "/dicom-web/studies/{study}/series/{series}"  May(Download)   => wado::series;
-    GET  "/dicom-web/studies/{study}/series/{series}/instances/{instance}" May(Download) => wado::instance;
-    GET  "/dicom-web/studies/{study}/metadata"         May(View)       => wado::metadata::of_study;
-    GET  "/dicom-web/studies/{study}/series/{series}/metadata" May(View) => wado::metadata::of_series;
-    GET  "/dicom-web/studies/{study}/series/{series}/instances/{instance}/metadata" May(View) => wado::metadata::of_instance;
+    GET  "/dicom-web/studies/{study}/series"           May(View)       => qido::series;
+    GET  "/dicom-web/studies/{study}/instances"        May(View)       => qido::instances;
+    GET  "/dicom-web/studies/{study}/series/{series}/instances" May(View) => qido::instances;
+    GET  "/dicom-web/studies/{study}"                  May(Download)   => wado::instances;
+    GET  "/dicom-web/studies/{study}/series/{series}"  May(Download)   => wado::instances;
+    GET  "/dicom-web/studies/{study}/series/{series}/instances/{instance}" May(Download) => wado::instances;
+    GET  "/dicom-web/studies/{study}/metadata"         May(View)       => wado::metadata::get;
+    GET  "/dicom-web/studies/{study}/series/{series}/metadata" May(View) => wado::metadata::get;
+    GET  "/dicom-web/studies/{study}/series/{series}/instances/{instance}/metadata" May(View) => wado::metadata::get;
     GET  "/dicom-web/studies/{study}/series/{series}/instances/{instance}/frames/{frames}" May(View) => wado::frames::get;
     GET  "/dicom-web/studies/{study}/series/{series}/instances/{instance}/bulkdata/{path:.+}" May(View) => wado::bulkdata::get;
+    GET  "/dicom-web/studies/{study}/series/{series}/instances/{instance}/rendered" May(View) => rendered::instance;
+    GET  "/dicom-web/studies/{study}/series/{series}/instances/{instance}/frames/{frame}/rendered" May(View) => rendered::frame;
+    GET  "/dicom-web/studies/{study}/thumbnail"        May(View)       => rendered::thumbnail;
+    GET  "/dicom-web/studies/{study}/series/{series}/thumbnail" May(View) => rendered::thumbnail;
+    GET  "/dicom-web/studies/{study}/series/{series}/instances/{instance}/thumbnail" May(View) => rendered::thumbnail;
 
     GET  "/login"                                      Anybody         => sign_in::show;
     POST "/login"                                      Anybody         => sign_in::sign_in;

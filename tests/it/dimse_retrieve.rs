@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use dicom_core::VR;
 use dicom_dictionary_std::{tags, uids};
+use mysql_async::prelude::Queryable;
 use serde_json::json;
 use tokio::process::{Child, Command};
 
@@ -276,7 +277,6 @@ async fn a_destination_that_takes_implicit_vr_alone_gets_that() {
     allow(&pacs, "VIEWER", "echo", Some(destination.port)).await;
     let studies: Vec<String> = {
         let mut conn = pacs.database.connect().await;
-        use mysql_async::prelude::Queryable;
         conn.query("SELECT study_instance_uid FROM study").await.expect("studies")
     };
     let keys = json!({ "QueryRetrieveLevel": "STUDY", "StudyInstanceUID": studies.join("\\") });
@@ -418,6 +418,65 @@ async fn dcmtk_finds_gets_and_moves() {
     assert_eq!(std::fs::read_dir(&into).expect("a folder").count(), 3);
     run("movescu", &["-aem", "VIEWER"]).await;
     assert_eq!(destination.arrived().len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dcmtk_stores_gets_and_moves_whatever_transfer_syntax_it_prefers() {
+    let pacs = archive().await;
+    let port = pacs.dicom.port().to_string();
+    let run = async |program: &str, options: &[&str], more: &[String]| {
+        let mut command = Command::new(program);
+        command
+            .args(["-aet", "TESTSCU", "-aec", "FILMROOM"])
+            .args(options)
+            .args(["127.0.0.1", &port])
+            .args(more);
+        let out = command.output().await.expect("DCMTK runs");
+        let said =
+            format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+        assert!(out.status.success(), "{program} {options:?} {more:?}: {said}");
+    };
+    let mut files = 0;
+    for (option, file) in [
+        ("-x=", "CT_small.dcm"),
+        ("-xi", "rtplan.dcm"),
+        ("-xb", "ExplVR_BigEnd.dcm"),
+        ("-xs", "SC_rgb_jpeg_gdcm.dcm"),
+        ("-xx", "JPEG-lossy.dcm"),
+        ("-xv", "GDCMJ2K_TextGBR.dcm"),
+        ("-xw", "JPEG2000.dcm"),
+        ("-xu", "JPEGLSNearLossless_08.dcm"),
+        ("-xr", "MR_small_RLE.dcm"),
+        ("-xd", "image_dfl.dcm"),
+    ] {
+        let path = pydicom_data().join("test_files").join(file);
+        run("storescu", &[option], &[path.display().to_string()]).await;
+        files += 1;
+        assert_eq!(pacs.count("instance").await, files, "{option} {file}");
+    }
+    let mut conn = pacs.database.connect().await;
+    let studies: Vec<String> =
+        conn.query("SELECT DISTINCT study_instance_uid FROM study").await.expect("studies");
+    let key = format!("0020,000d={}", studies.join("\\"));
+    let study = ["-S", "-k", "0008,0052=STUDY", "-k", key.as_str()];
+    let mover = free_port();
+    allow(&pacs, "MOVESCU", "echo", Some(mover)).await;
+    for preferred in
+        ["+x=", "+xe", "+xb", "+xi", "+xs", "+xy", "+xx", "+xv", "+xw", "+xt", "+xu", "+xr", "+xd"]
+    {
+        for program in ["getscu", "movescu"] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let (into, own) = (folder.path().display().to_string(), mover.to_string());
+            let mut options = vec![preferred, "-od", &into];
+            options.extend(study);
+            if program == "movescu" {
+                options.extend(["-aem", "MOVESCU", "+P", &own]);
+            }
+            run(program, &options, &[]).await;
+            let arrived = std::fs::read_dir(folder.path()).expect("a folder").count();
+            assert_eq!(u64::try_from(arrived), Ok(files), "{program} {preferred}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -56,6 +56,7 @@ mod web_share;
 mod web_study;
 mod web_user;
 mod web_viewer;
+mod web_wado;
 
 #[path = "../../benches/peers/rows.rs"]
 mod rows;

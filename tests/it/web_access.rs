@@ -61,6 +61,11 @@ const TABLE: &str = "
     GET  /dicom-web/studies/{study}/series/{series}/instances/{instance}/metadata 401 200 404 200 200 200 200 200 200
     GET  /dicom-web/studies/{study}/series/{series}/instances/{instance}/frames/{frames} 401 200 404 200 200 200 200 200 200
     GET  /dicom-web/studies/{study}/series/{series}/instances/{instance}/bulkdata/{path:.+} 401 200 404 200 200 200 200 200 200
+    GET  /dicom-web/studies/{study}/series/{series}/instances/{instance}/rendered 401 200 404 200 200 200 200 200 200
+    GET  /dicom-web/studies/{study}/series/{series}/instances/{instance}/frames/{frame}/rendered 401 200 404 200 200 200 200 200 200
+    GET  /dicom-web/studies/{study}/thumbnail               401 200 404 200 200 200 200 200 200
+    GET  /dicom-web/studies/{study}/series/{series}/thumbnail 401 200 404 200 200 200 200 200 200
+    GET  /dicom-web/studies/{study}/series/{series}/instances/{instance}/thumbnail 401 200 404 200 200 200 200 200 200
 
     GET  /login                                             200 200 303 303 303 303 303 200 200
     POST /login                                             401 401 401 401 401 401 401 403 403

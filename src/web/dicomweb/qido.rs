@@ -4,13 +4,13 @@
 use std::fmt::Write;
 
 use actix_web::http::header::{HeaderName, HeaderValue, WARNING};
-use actix_web::web::{Data, Path};
+use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 
 use super::parameters::{MOST, Parameters};
-use super::{media, root};
+use super::{Named, media, root};
 use crate::db::audit::Action;
 use crate::dicom::query::Level;
 use crate::dicom::query::identifier::{Identifier, Options};
@@ -72,50 +72,33 @@ const OF_INSTANCE: &[Tag] = &[
 ];
 
 /// `GET /dicom-web/studies`
-pub async fn studies(caller: Caller, app: Data<App>, request: HttpRequest) -> Result<HttpResponse, Error> {
-    search(&caller, &app, &request, Level::Study, &[]).await
-}
-
-/// `GET /dicom-web/series`
-pub async fn series(caller: Caller, app: Data<App>, request: HttpRequest) -> Result<HttpResponse, Error> {
-    search(&caller, &app, &request, Level::Series, &[]).await
-}
-
-/// `GET /dicom-web/instances`
-pub async fn instances(caller: Caller, app: Data<App>, request: HttpRequest) -> Result<HttpResponse, Error> {
-    search(&caller, &app, &request, Level::Image, &[]).await
-}
-
-/// `GET /dicom-web/studies/{study}/series`
-pub async fn series_of_study(
+pub async fn studies(
     caller: Caller,
     app: Data<App>,
     request: HttpRequest,
-    study: Path<String>,
+    named: Named,
 ) -> Result<HttpResponse, Error> {
-    search(&caller, &app, &request, Level::Series, &[(tags::STUDY_INSTANCE_UID, &study)]).await
+    search(&caller, &app, &request, Level::Study, &named).await
 }
 
-/// `GET /dicom-web/studies/{study}/instances`
-pub async fn instances_of_study(
+/// `GET …/series` of a study, or of all
+pub async fn series(
     caller: Caller,
     app: Data<App>,
     request: HttpRequest,
-    study: Path<String>,
+    named: Named,
 ) -> Result<HttpResponse, Error> {
-    search(&caller, &app, &request, Level::Image, &[(tags::STUDY_INSTANCE_UID, &study)]).await
+    search(&caller, &app, &request, Level::Series, &named).await
 }
 
-/// `GET /dicom-web/studies/{study}/series/{series}/instances`
-pub async fn instances_of_series(
+/// `GET …/instances` of a series, a study, or of all
+pub async fn instances(
     caller: Caller,
     app: Data<App>,
     request: HttpRequest,
-    path: Path<(String, String)>,
+    named: Named,
 ) -> Result<HttpResponse, Error> {
-    let (study, series) = path.into_inner();
-    let of_path = [(tags::STUDY_INSTANCE_UID, study.as_str()), (tags::SERIES_INSTANCE_UID, series.as_str())];
-    search(&caller, &app, &request, Level::Image, &of_path).await
+    search(&caller, &app, &request, Level::Image, &named).await
 }
 
 /// How the matches are written.
@@ -133,11 +116,14 @@ async fn search(
     app: &App,
     request: &HttpRequest,
     level: Level,
-    of_path: &[(Tag, &str)],
+    named: &Named,
 ) -> Result<HttpResponse, Error> {
+    let study = named.study.as_ref().map(|uid| (tags::STUDY_INSTANCE_UID, uid.as_str()));
+    let series = named.series.as_ref().map(|uid| (tags::SERIES_INSTANCE_UID, uid.as_str()));
+    let of_path: Vec<(Tag, &str)> = study.into_iter().chain(series).collect();
     let parameters = Parameters::parse(request.query_string()).map_err(Error::Invalid)?;
     let form = media::choose(&media::ranges(request, parameters.accept.as_deref()), &FORMS)?;
-    let (identifier, unknown) = parameters.identifier(level, of_path, &usual(level, of_path));
+    let (identifier, unknown) = parameters.identifier(level, &of_path, &usual(level, &of_path));
     let options = Options { relational: true, combined_date_time: true, fuzzy: false };
     let identifier = Identifier::parse(Model::StudyRoot, options, &identifier)
         .map_err(|refused| Error::Invalid(format!("{}.", refused.sentence)))?;

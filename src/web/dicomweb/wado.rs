@@ -6,12 +6,13 @@ pub mod metadata;
 
 use std::io::Read;
 
-use actix_web::http::header;
-use actix_web::web::{Bytes, Data, Path, block};
+use actix_web::http::header::{self, EntityTag, Header as _, IfNoneMatch};
+use actix_web::web::{Bytes, Data, block};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use dicom_dictionary_std::uids;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 
+use super::Named;
 use super::media::{self, Range};
 use crate::archive::Archive;
 use crate::archive::retrieve::sendable::Sendable;
@@ -19,7 +20,7 @@ use crate::archive::retrieve::transcode::targets;
 use crate::archive::retrieve::{Holding, Unreadable};
 use crate::db::audit::Action;
 use crate::dicom::file_meta;
-use crate::dicom::uid::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid, TransferSyntaxUid};
+use crate::dicom::uid::TransferSyntaxUid;
 use crate::web::App;
 use crate::web::access::Caller;
 use crate::web::error::Error;
@@ -28,101 +29,51 @@ use crate::web::instance::chunks_of;
 /// What is converted is sent in pieces of so many bytes.
 const PIECE: usize = 128 << 10;
 
-/// What an address names.
-struct Named {
-    study: StudyInstanceUid,
-    series: Option<SeriesInstanceUid>,
-    instance: Option<SopInstanceUid>,
-}
-
-impl Named {
-    fn of(study: &str, series: Option<&str>, instance: Option<&str>) -> Result<Named, Error> {
-        let nowhere = |_| Error::NotFound;
-        Ok(Named {
-            study: study.parse().map_err(nowhere)?,
-            series: series.map(str::parse).transpose().map_err(nowhere)?,
-            instance: instance.map(str::parse).transpose().map_err(nowhere)?,
-        })
-    }
-
-    async fn holdings(&self, app: &App, caller: &Caller) -> Result<Vec<Holding>, Error> {
-        let (series, instance) = (self.series.as_ref(), self.instance.as_ref());
-        let found = app.archive.instances_of(&self.study, series, instance, &caller.visibility).await?;
-        if found.is_empty() { Err(Error::NotFound) } else { Ok(found) }
-    }
-}
-
-/// `GET /dicom-web/studies/{study}`
-pub async fn study(
-    caller: Caller,
-    app: Data<App>,
-    request: HttpRequest,
-    study: Path<String>,
-) -> Result<HttpResponse, Error> {
-    instances(&caller, &app, &request, &Named::of(&study, None, None)?).await
-}
-
-/// `GET /dicom-web/studies/{study}/series/{series}`
-pub async fn series(
-    caller: Caller,
-    app: Data<App>,
-    request: HttpRequest,
-    path: Path<(String, String)>,
-) -> Result<HttpResponse, Error> {
-    instances(&caller, &app, &request, &Named::of(&path.0, Some(&path.1), None)?).await
-}
-
-/// `GET /dicom-web/studies/{study}/series/{series}/instances/{instance}`
-pub async fn instance(
-    caller: Caller,
-    app: Data<App>,
-    request: HttpRequest,
-    path: Path<(String, String, String)>,
-) -> Result<HttpResponse, Error> {
-    instances(&caller, &app, &request, &Named::of(&path.0, Some(&path.1), Some(&path.2))?).await
-}
-
 const DICOM: [(&str, ()); 1] = [("application/dicom", ())];
 
-/// Part 10 files, as they are stored where that is taken, and converted otherwise, PS3.18 section 8.7.3.5.
-async fn instances(
-    caller: &Caller,
-    app: &App,
-    request: &HttpRequest,
-    named: &Named,
+/// `GET /dicom-web/studies/{study}`, `…/series/{series}` and `…/instances/{instance}`: Part 10 files, as they are stored
+/// where that is taken, and converted otherwise, PS3.18 section 8.7.3.5.
+pub async fn instances(
+    caller: Caller,
+    app: Data<App>,
+    request: HttpRequest,
+    named: Named,
 ) -> Result<HttpResponse, Error> {
-    let ranges = ranges(request);
+    let ranges = ranges(&request);
     media::choose(&ranges, &DICOM)?;
     let range = ranges.iter().find(|range| media::choose(std::slice::from_ref(*range), &DICOM).is_ok());
     let syntax = range.and_then(|range| range.parameter("transfer-syntax")).map(str::to_owned);
     let is_single = range.is_some_and(|range| range.name == "application/dicom");
-    let holdings = named.holdings(app, caller).await?;
+    let holdings = named.holdings(&app, &caller).await?;
     if is_single && holdings.len() > 1 {
         let words = "Several instances come as multipart/related; type=\"application/dicom\".";
         return Err(Error::NotAcceptable(words.to_owned()));
     }
     let details = format!("{} instances by DICOMweb", holdings.len());
-    let mut entry = caller.did(Action::Download, details).study(named.study.as_str());
+    let mut entry = caller.did(Action::Download, details);
+    if let Some(study) = &named.study {
+        entry = entry.study(study.as_str());
+    }
     if let Some(series) = &named.series {
         entry = entry.series(series.as_str());
     }
-    caller.record(app, entry).await?;
+    caller.record(&app, entry).await?;
     let mut parts = Vec::new();
     for holding in holdings {
         parts.push(Wanted { target: target(&holding, syntax.as_deref())?, holding });
     }
-    let app = app.archive.clone();
+    let archive = app.archive.clone();
     if is_single {
         let Some(only) = parts.pop() else { return Err(Error::NotFound) };
         let kind = content_type("application/dicom", &only.target);
-        let body = only.body(app).await.map_err(|err| broken_in_words(&err))?;
+        let body = only.body(archive).await.map_err(|err| broken_in_words(&err))?;
         return Ok(HttpResponse::Ok().content_type(kind).streaming(body));
     }
     let boundary = boundary();
     let kind = format!("multipart/related; type=\"application/dicom\"; boundary={boundary}");
     let end = format!("\r\n--{boundary}--\r\n");
     let bodies = stream::iter(parts.into_iter().enumerate()).map(move |(number, part)| {
-        let (archive, boundary) = (app.clone(), boundary.clone());
+        let (archive, boundary) = (archive.clone(), boundary.clone());
         let start = if number == 0 { "" } else { "\r\n" };
         let head = format!(
             "{start}--{boundary}\r\nContent-Type: {}\r\n\r\n",
@@ -200,18 +151,8 @@ fn target(holding: &Holding, wanted: Option<&str>) -> Result<TransferSyntaxUid, 
     }
 }
 
-async fn only(
-    caller: &Caller,
-    app: &App,
-    study: &str,
-    series: &str,
-    instance: &str,
-) -> Result<Holding, Error> {
-    let holdings = Named::of(study, Some(series), Some(instance))?.holdings(app, caller).await?;
-    holdings.into_iter().next().ok_or(Error::NotFound)
-}
-
-fn ranges(request: &HttpRequest) -> Vec<Range> {
+/// What the client takes, by the parameter or else by the header.
+pub(super) fn ranges(request: &HttpRequest) -> Vec<Range> {
     let accept = url::form_urlencoded::parse(request.query_string().as_bytes())
         .find_map(|(name, value)| (name == "accept").then(|| value.into_owned()));
     media::ranges(request, accept.as_deref())
@@ -219,6 +160,14 @@ fn ranges(request: &HttpRequest) -> Vec<Range> {
 
 fn content_type(name: &str, transfer_syntax: &TransferSyntaxUid) -> String {
     format!("{name}; transfer-syntax={transfer_syntax}")
+}
+
+/// Whether the client has it already.
+pub(super) fn is_seen(request: &HttpRequest, tag: &EntityTag) -> bool {
+    match IfNoneMatch::parse(request) {
+        Ok(IfNoneMatch::Items(seen)) => seen.iter().any(|seen| seen.weak_eq(tag)),
+        _ => false,
+    }
 }
 
 /// Nothing of what is stored is a page, and nothing of it is zipped on the way.

@@ -3,18 +3,18 @@
 use actix_web::body::SizedStream;
 use actix_web::http::StatusCode;
 use actix_web::http::header;
-use actix_web::web::{Bytes, Data, Path, block};
+use actix_web::web::{Bytes, Data, block};
 use actix_web::{HttpRequest, HttpResponse};
 use dicom_dictionary_std::tags;
 use futures_util::{StreamExt, stream};
 
-use super::{boundary, broken, bytes, one, only, ranges};
+use super::{boundary, broken, bytes, one, ranges};
 use crate::archive::retrieve::Bulk;
 use crate::db::role::Right;
 use crate::dicom::json::ElementPath;
 use crate::web::App;
 use crate::web::access::{Caller, NOT_ALLOWED};
-use crate::web::dicomweb::media;
+use crate::web::dicomweb::{Named, media};
 use crate::web::error::Error;
 use crate::web::instance::chunks_of;
 use crate::web::picture::series_seen;
@@ -24,11 +24,10 @@ pub async fn get(
     caller: Caller,
     app: Data<App>,
     request: HttpRequest,
-    path: Path<(String, String, String, String)>,
+    named: Named,
 ) -> Result<HttpResponse, Error> {
-    let (study, series, instance, path) = path.into_inner();
-    let path: ElementPath = path.parse().map_err(|_| Error::NotFound)?;
-    let holding = only(&caller, &app, &study, &series, &instance).await?;
+    let path: ElementPath = request.match_info().query("path").parse().map_err(|_| Error::NotFound)?;
+    let holding = named.only(&app, &caller).await?;
     // The same as on the pages: a document is taken away, a picture is looked at.
     if path.tag == tags::ENCAPSULATED_DOCUMENT && !caller.may(Right::Download) {
         return Err(Error::Forbidden(NOT_ALLOWED));

@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use actix_web::web::{Bytes, Data, Path, block};
+use actix_web::web::{Bytes, Data, block};
 use actix_web::{HttpRequest, HttpResponse};
 use dicom_dictionary_std::uids;
 use futures_util::{StreamExt, stream};
 
-use super::{boundary, broken, bytes, content_type, one, only, ranges};
+use super::{boundary, broken, bytes, content_type, one, ranges};
 use crate::archive::Archive;
 use crate::archive::retrieve::{Frame, Header, Holding};
 use crate::codec::FrameFormat;
 use crate::dicom::uid::TransferSyntaxUid;
 use crate::web::App;
 use crate::web::access::Caller;
+use crate::web::dicomweb::Named;
 use crate::web::dicomweb::media::{self, Range};
 use crate::web::error::Error;
 use crate::web::picture::series_seen;
@@ -26,10 +27,10 @@ pub async fn get(
     caller: Caller,
     app: Data<App>,
     request: HttpRequest,
-    path: Path<(String, String, String, String)>,
+    named: Named,
 ) -> Result<HttpResponse, Error> {
-    let (study, series, instance, list) = path.into_inner();
-    let holding = only(&caller, &app, &study, &series, &instance).await?;
+    let holding = named.only(&app, &caller).await?;
+    let list = request.match_info().query("frames");
     let last = usize::try_from(holding.row().number_of_frames.max(1)).unwrap_or(usize::MAX);
     let wanted: Option<Vec<usize>> = list
         .split(',')

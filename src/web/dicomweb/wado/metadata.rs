@@ -3,8 +3,8 @@
 use std::fmt::Write;
 use std::io::Read;
 
-use actix_web::http::header::{self, ETag, EntityTag, Header as _, IfNoneMatch};
-use actix_web::web::{Bytes, Data, Path, block};
+use actix_web::http::header::{self, ETag, EntityTag};
+use actix_web::web::{Bytes, Data, block};
 use actix_web::{HttpRequest, HttpResponse};
 use dicom_dictionary_std::tags;
 use flate2::Compression;
@@ -12,11 +12,11 @@ use flate2::write::GzEncoder;
 use moka::sync::Cache;
 use sha2::{Digest, Sha256};
 
-use super::{Named, broken, ranges};
+use super::{broken, is_seen, ranges};
 use crate::archive::retrieve::{Holding, Unreadable};
 use crate::web::App;
 use crate::web::access::Caller;
-use crate::web::dicomweb::{media, root};
+use crate::web::dicomweb::{Named, media, root};
 use crate::web::error::Error;
 use crate::web::picture::series_seen;
 
@@ -31,58 +31,29 @@ pub fn cache() -> Cache<String, Bytes> {
     Cache::builder().max_capacity(KEPT).weigher(weigh).build()
 }
 
-/// `GET /dicom-web/studies/{study}/metadata`
-pub async fn of_study(
-    caller: Caller,
-    app: Data<App>,
-    request: HttpRequest,
-    study: Path<String>,
-) -> Result<HttpResponse, Error> {
-    metadata(&caller, &app, &request, &Named::of(&study, None, None)?).await
-}
-
-/// `GET /dicom-web/studies/{study}/series/{series}/metadata`
-pub async fn of_series(
-    caller: Caller,
-    app: Data<App>,
-    request: HttpRequest,
-    path: Path<(String, String)>,
-) -> Result<HttpResponse, Error> {
-    metadata(&caller, &app, &request, &Named::of(&path.0, Some(&path.1), None)?).await
-}
-
-/// `GET /dicom-web/studies/{study}/series/{series}/instances/{instance}/metadata`
-pub async fn of_instance(
-    caller: Caller,
-    app: Data<App>,
-    request: HttpRequest,
-    path: Path<(String, String, String)>,
-) -> Result<HttpResponse, Error> {
-    metadata(&caller, &app, &request, &Named::of(&path.0, Some(&path.1), Some(&path.2))?).await
-}
-
 const JSON: [(&str, ()); 2] = [("application/dicom+json", ()), ("application/json", ())];
 
-async fn metadata(
-    caller: &Caller,
-    app: &App,
-    request: &HttpRequest,
-    named: &Named,
+/// `GET …/metadata` of a study, a series or an instance.
+pub async fn get(
+    caller: Caller,
+    app: Data<App>,
+    request: HttpRequest,
+    named: Named,
 ) -> Result<HttpResponse, Error> {
-    media::choose(&ranges(request), &JSON)?;
-    let holdings = named.holdings(app, caller).await?;
+    media::choose(&ranges(&request), &JSON)?;
+    let holdings = named.holdings(&app, &caller).await?;
     for holding in first_of_each_series(&holdings) {
-        series_seen(app, caller, holding).await?;
+        series_seen(&app, &caller, holding).await?;
     }
-    let tag = tag(METADATA, &holdings, &root(caller));
-    if is_seen(request, &tag) {
+    let tag = tag(METADATA, &holdings, &root(&caller));
+    if is_seen(&request, &tag) {
         return Ok(HttpResponse::NotModified().insert_header(ETag(tag)).finish());
     }
     let key = tag.tag().to_owned();
     let zipped = match app.metadata.get(&key) {
         Some(zipped) => zipped,
         None => {
-            let (archive, root) = (app.archive.clone(), root(caller));
+            let (archive, root) = (app.archive.clone(), root(&caller));
             let made = move || {
                 let mut text = vec![b'['];
                 for (number, holding) in holdings.iter().enumerate() {
@@ -114,7 +85,7 @@ async fn metadata(
         .insert_header((header::CACHE_CONTROL, "private, no-cache"))
         .insert_header((header::VARY, "Accept, Accept-Encoding, Cookie, Authorization"))
         .content_type("application/dicom+json");
-    if takes_gzip(request) {
+    if takes_gzip(&request) {
         return Ok(response.insert_header(header::ContentEncoding::Gzip).body(zipped));
     }
     let mut text = Vec::new();
@@ -149,13 +120,6 @@ fn tag(kind: &str, holdings: &[Holding], root: &str) -> EntityTag {
         let _ = write!(text, "{byte:02x}"); // a String takes everything
     }
     EntityTag::new_strong(text)
-}
-
-fn is_seen(request: &HttpRequest, tag: &EntityTag) -> bool {
-    match IfNoneMatch::parse(request) {
-        Ok(IfNoneMatch::Items(seen)) => seen.iter().any(|seen| seen.weak_eq(tag)),
-        _ => false,
-    }
 }
 
 fn takes_gzip(request: &HttpRequest) -> bool {

@@ -1,0 +1,277 @@
+//! WADO-RS, PS3.18 section 10.4: metadata, bulk data, frames, instances and pictures, asked for as viewers ask.
+
+use std::io::Read;
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::support::instance::slice;
+use crate::support::{TestServer, pydicom_data, python, store_files};
+use crate::web_dicomweb::{archive, json_of};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_is_whole_zipped_tagged_and_follows_what_is_stored() {
+    let pacs = archive().await;
+    let path = "/dicom-web/studies/1.2.3.1/series/1.2.3.1.1/metadata";
+    // As OHIF's older builds ask.
+    let mixed = "application/dicom+json, multipart/related; type=application/octet-stream; transfer-syntax=*";
+    let response = pacs.admin.get_with(path, &[("accept", mixed), ("accept-encoding", "gzip")]).await;
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["content-encoding"]),
+        (200, &"gzip".parse().unwrap())
+    );
+    let tag = response.headers()["etag"].clone();
+    let zipped = response.bytes().await.expect("bytes");
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(zipped.as_ref()).read_to_string(&mut text).expect("gzip");
+    let metadata: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(metadata.as_array().map(Vec::len), Some(2));
+    let first = &metadata[0];
+    assert_eq!(first["00280010"]["Value"][0], 16);
+    assert_eq!(first["00281050"]["Value"][0], 128);
+    assert_eq!(first["00083002"]["Value"][0], "1.2.840.10008.1.2.1");
+    let at = pacs.address("/dicom-web/studies/1.2.3.1/series/1.2.3.1.1/instances/1.2.3.1.1.1");
+    assert_eq!(first["7FE00010"], json!({ "vr": "OB", "BulkDataURI": format!("{at}/bulkdata/7FE00010") }));
+    let plain: Value = pacs.admin.get_with(path, &[]).await.json().await.expect("JSON");
+    assert_eq!(plain, metadata);
+    let tag = tag.to_str().expect("text");
+    assert_eq!(pacs.admin.get_with(path, &[("if-none-match", tag)]).await.status(), 304);
+    pacs.store(&slice(1, 1, 1, 3).build()).await;
+    let after = pacs.admin.get_with(path, &[("if-none-match", tag)]).await;
+    assert_eq!(after.status(), 200);
+    assert_eq!(after.json::<Value>().await.expect("JSON").as_array().map(Vec::len), Some(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bulk_data_comes_in_ranges_and_in_parts() {
+    let pacs = archive().await;
+    let path = "/dicom-web/studies/1.2.3.3/series/1.2.3.3.1/instances/1.2.3.3.1.1/bulkdata/00991001";
+    let whole = pacs.get(path).await;
+    assert_eq!(whole.headers()["content-type"], "application/octet-stream");
+    assert_eq!(whole.bytes().await.expect("bytes").as_ref(), [7; 3000]);
+    for (range, status, said, length) in [
+        ("bytes=0-9", 206, "bytes 0-9/3000", 10),
+        ("bytes=2990-", 206, "bytes 2990-2999/3000", 10),
+        ("bytes=-1", 206, "bytes 2999-2999/3000", 1),
+        ("bytes=3000-", 416, "bytes */3000", 0),
+    ] {
+        let part = pacs.admin.get_with(path, &[("range", range)]).await;
+        assert_eq!(
+            (part.status().as_u16(), part.headers()["content-range"].as_bytes()),
+            (status, said.as_bytes())
+        );
+        assert_eq!(part.bytes().await.expect("bytes").len(), length, "{range}");
+    }
+    let multipart = [("accept", "multipart/related; type=\"application/octet-stream\"")];
+    let parts = parts(pacs.admin.get_with(path, &multipart).await).await;
+    assert_eq!(parts, [("application/octet-stream".to_owned(), vec![7; 3000])]);
+    for wrong in
+        ["00991002", "0099", "x", "00400275/1/00400009", "00400275/0/00400009", "7FE00010/1/00080018"]
+    {
+        let path = path.replace("00991001", wrong);
+        assert_eq!(pacs.get(&path).await.status(), 404, "{wrong}");
+    }
+}
+
+/// Content types and bodies of a multipart answer.
+async fn parts(response: reqwest::Response) -> Vec<(String, Vec<u8>)> {
+    assert_eq!(response.status(), 200);
+    let kind = response.headers()["content-type"].to_str().expect("text").to_owned();
+    let boundary = kind.split("boundary=").nth(1).unwrap_or_else(|| panic!("{kind}")).trim_matches('"');
+    let body = response.bytes().await.expect("bytes");
+    let mark = format!("--{boundary}");
+    let find = |from: usize, wanted: &[u8]| {
+        body[from..].windows(wanted.len()).position(|window| window == wanted).map(|at| from + at)
+    };
+    let mut parts = Vec::new();
+    let mut at = find(0, mark.as_bytes()).expect("a boundary") + mark.len();
+    while body[at..].starts_with(b"\r\n") {
+        let head_end = find(at, b"\r\n\r\n").expect("the end of a head");
+        let head = String::from_utf8(body[at..head_end].to_vec()).expect("text");
+        let kind = head.split("Content-Type: ").nth(1).expect("a type").lines().next().expect("a line");
+        let end = find(head_end, format!("\r\n{mark}").as_bytes()).expect("the end of a part");
+        parts.push((kind.to_owned(), body[head_end + 4..end].to_vec()));
+        at = end + 2 + mark.len();
+    }
+    assert!(body[at..].starts_with(b"--"), "it ends");
+    parts
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_of_every_kind_come_as_they_are_stored() {
+    let pacs = TestServer::start().await;
+    // Each of another SOP Instance UID.
+    let files = [
+        "CT_small.dcm",
+        "MR_small_RLE.dcm",
+        "ExplVR_BigEnd.dcm",
+        "JPEG2000.dcm",
+        "JPEG-lossy.dcm",
+        "JPEGLSNearLossless_08.dcm",
+        "SC_rgb_jpeg.dcm",
+        "SC_rgb_rle_2frame.dcm",
+        "examples_rgb_color.dcm",
+        "image_dfl.dcm",
+        "rtdose.dcm",
+    ];
+    let paths: Vec<_> = files.iter().map(|file| pydicom_data().join("test_files").join(file)).collect();
+    let paths: Vec<_> = paths.iter().map(|path| path.as_path()).collect();
+    for (answer, file) in store_files(pacs.dicom, &paths).await.iter().zip(files) {
+        assert!(matches!(answer.status, Some(0 | 0xB007)), "{file}: {answer:?}");
+    }
+    let instances = json_of(&pacs, "/dicom-web/instances").await;
+    let arguments: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    let expected: Value =
+        serde_json::from_str(&python("frames.py", &arguments).await).expect("frames.py prints JSON");
+    let mut seen = 0;
+    for instance in instances.as_array().expect("instances") {
+        let text = |tag: &str| instance[tag]["Value"][0].as_str().expect("a text").to_owned();
+        let uid = text("00080018");
+        let at =
+            format!("/dicom-web/studies/{}/series/{}/instances/{uid}", text("0020000D"), text("0020000E"));
+        let frames = expected[&uid].as_array().expect("frames of each file");
+        let list: Vec<String> = (1..=frames.len()).map(|number| number.to_string()).collect();
+        let path = format!("{at}/frames/{}", list.join(","));
+        for accept in [
+            "multipart/related; type=application/octet-stream; transfer-syntax=*",
+            "multipart/related; type=\"application/octet-stream\"; transfer-syntax=*",
+        ] {
+            let parts = parts(pacs.admin.get_with(&path, &[("accept", accept)]).await).await;
+            assert_eq!(parts.len(), frames.len(), "{uid}");
+            for ((kind, bytes), expected) in parts.iter().zip(frames) {
+                assert_eq!(kind, &format!("application/octet-stream; transfer-syntax={}", text("00083002")));
+                assert_eq!(hex::encode(Sha256::digest(bytes)), expected.as_str().expect("a hash"), "{uid}");
+            }
+        }
+        let single =
+            pacs.admin.get_with(&format!("{at}/frames/1"), &[("accept", "application/octet-stream")]).await;
+        let bytes = single.bytes().await.expect("bytes");
+        assert_eq!(hex::encode(Sha256::digest(&bytes)), frames[0].as_str().expect("a hash"), "{uid}");
+        for (wrong, status) in [(frames.len() + 1, 404), (0, 404)] {
+            assert_eq!(pacs.get(&format!("{at}/frames/{wrong}")).await.status(), status, "{uid}");
+        }
+        seen += 1;
+    }
+    assert_eq!(seen, paths.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_come_as_stored_or_converted_and_never_as_something_else() {
+    let pacs = TestServer::start().await;
+    let file = pydicom_data().join("test_files/JPEG2000.dcm");
+    let native = slice(1, 1, 1, 1).build();
+    assert!(pacs.store(&native).await.is_success());
+    assert!(store_files(pacs.dicom, &[&file]).await[0].is_success());
+    let at = "/dicom-web/studies/1.2.3.1/series/1.2.3.1.1/instances/1.2.3.1.1.1";
+    let one = pacs.admin.get_with(at, &[("accept", "application/dicom")]).await;
+    assert_eq!(one.headers()["content-type"], "application/dicom; transfer-syntax=1.2.840.10008.1.2.1");
+    assert!(crate::support::instance::data_set_of(&one.bytes().await.expect("bytes")) == native.data_set);
+    let study: String =
+        pacs.value("SELECT study_instance_uid FROM study WHERE study_instance_uid <> '1.2.3.1'").await;
+    let stored: String =
+        pacs.value("SELECT transfer_syntax_uid FROM instance ORDER BY instance_key DESC LIMIT 1").await;
+    let at = format!("/dicom-web/studies/{study}");
+    for (accept, syntax) in [
+        ("multipart/related; type=\"application/dicom\"; transfer-syntax=*", Some(stored.as_str())),
+        (
+            &format!("multipart/related; type=\"application/dicom\"; transfer-syntax={stored}"),
+            Some(stored.as_str()),
+        ),
+        ("multipart/related; type=\"application/dicom\"", Some("1.2.840.10008.1.2.1")),
+        (
+            "multipart/related; type=\"application/dicom\"; transfer-syntax=1.2.840.10008.1.2",
+            Some("1.2.840.10008.1.2"),
+        ),
+        ("multipart/related; type=\"application/dicom\"; transfer-syntax=1.2.840.10008.1.2.5", None),
+    ] {
+        let response = pacs.admin.get_with(&at, &[("accept", accept)]).await;
+        let Some(syntax) = syntax else {
+            assert_eq!(response.status(), 406, "{accept}");
+            continue;
+        };
+        let parts = parts(response).await;
+        let [(kind, bytes)] = parts.as_slice() else { panic!("{accept}: {} parts", parts.len()) };
+        assert_eq!(kind, &format!("application/dicom; transfer-syntax={syntax}"), "{accept}");
+        let object = dicom_object::from_reader(bytes.as_slice()).expect("a Part 10 file");
+        assert_eq!(object.meta().transfer_syntax().trim_end_matches('\0'), syntax);
+        if syntax == stored {
+            let file = std::fs::read(&file).expect("a file");
+            assert!(
+                crate::support::instance::data_set_of(bytes) == crate::support::instance::data_set_of(&file)
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pictures_come_as_jpeg_or_png_in_the_size_that_is_asked_for() {
+    let pacs = TestServer::start().await;
+    assert!(pacs.store(&slice(1, 1, 1, 1).side(64).build()).await.is_success());
+    let instance = "/dicom-web/studies/1.2.3.1/series/1.2.3.1.1/instances/1.2.3.1.1.1";
+    let multipart = "multipart/related; type=\"application/octet-stream\"";
+    for (path, accept, kind, side) in [
+        (format!("{instance}/rendered"), "*/*", "image/jpeg", 64),
+        (format!("{instance}/rendered?viewport=32,32"), "image/png", "image/png", 32),
+        (
+            format!("{instance}/frames/1/rendered?window=128,256,linear&quality=50"),
+            "image/jpeg",
+            "image/jpeg",
+            64,
+        ),
+        (format!("{instance}/thumbnail?viewport=16,16"), "image/jpeg", "image/jpeg", 16),
+        // As OHIF asks, with what it asks everything with.
+        (format!("{instance}/thumbnail?accept=image/jpeg"), multipart, "image/jpeg", 64),
+        ("/dicom-web/studies/1.2.3.1/thumbnail?accept=image/png".to_owned(), multipart, "image/png", 64),
+        (
+            "/dicom-web/studies/1.2.3.1/series/1.2.3.1.1/thumbnail?viewport=48,48".to_owned(),
+            "image/png",
+            "image/png",
+            48,
+        ),
+    ] {
+        let response = pacs.admin.get_with(&path, &[("accept", accept)]).await;
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["content-type"]),
+            (200, &kind.parse().unwrap()),
+            "{path}"
+        );
+        let tag = response.headers()["etag"].to_str().expect("text").to_owned();
+        let bytes = response.bytes().await.expect("bytes");
+        let (width, height) = match kind {
+            "image/png" => {
+                let reader = png::Decoder::new(std::io::Cursor::new(&bytes)).read_info().expect("a PNG");
+                (reader.info().width, reader.info().height)
+            }
+            _ => jpeg_size(&bytes),
+        };
+        assert_eq!((width, height), (side, side), "{path}");
+        let again = pacs.admin.get_with(&path, &[("accept", accept), ("if-none-match", &tag)]).await;
+        assert_eq!(again.status(), 304, "{path}");
+    }
+    for (path, accept, status) in [
+        ("rendered", "image/gif", 406),
+        ("rendered?viewport=0,0", "*/*", 400),
+        ("rendered?window=1,2,sigmoid", "*/*", 400),
+        ("frames/2/rendered", "*/*", 404),
+        ("frames/0/rendered", "*/*", 404),
+    ] {
+        let response = pacs.admin.get_with(&format!("{instance}/{path}"), &[("accept", accept)]).await;
+        assert_eq!(response.status(), status, "{path}");
+    }
+    // What is no picture says what it is.
+    let report = pydicom_data().join("test_files/test-SR.dcm");
+    assert!(store_files(pacs.dicom, &[&report]).await[0].is_success());
+    let all = json_of(&pacs, "/dicom-web/instances?Modality=SR").await;
+    let uid = |tag: &str| all[0][tag]["Value"][0].as_str().expect("a UID").to_owned();
+    let (study, series) = (uid("0020000D"), uid("0020000E"));
+    let path = &format!("/dicom-web/studies/{study}/series/{series}/instances/{}/rendered", uid("00080018"));
+    let response = pacs.get(path).await;
+    assert_eq!(response.status(), 406);
+}
+
+/// Width and height of a baseline JPEG.
+fn jpeg_size(bytes: &[u8]) -> (u32, u32) {
+    let at = bytes.windows(2).position(|marker| marker == [0xFF, 0xC0]).expect("a start of frame");
+    let number = |at: usize| u32::from(bytes[at]) << 8 | u32::from(bytes[at + 1]);
+    (number(at + 7), number(at + 5))
+}
