@@ -53,7 +53,14 @@ async fn archive() -> TestServer {
 
 /// An association with a context for each service; over the one for storage it takes what it gets.
 async fn associate(pacs: &TestServer) -> Peer {
+    associate_taking(pacs, 16_384).await
+}
+
+/// The same, of a peer that takes PDUs of so many bytes.
+async fn associate_taking(pacs: &TestServer, maximum: u32) -> Peer {
     let mut asked = request();
+    asked.user_variables.retain(|item| !matches!(item, UserVariableItem::MaxLength(_)));
+    asked.user_variables.push(UserVariableItem::MaxLength(maximum));
     asked.presentation_contexts.retain(|context| context.id == VERIFICATION);
     asked.presentation_contexts.extend(CLASSES.map(|(id, class)| PresentationContextProposed {
         id,
@@ -444,4 +451,21 @@ async fn the_answer_to_a_report_may_come_amid_a_retrieve() {
         pacs.count("commitment WHERE state = 'ended'").await == 1
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fragments_have_an_even_length_whatever_maximum_is_announced() {
+    let pacs = archive().await;
+    for maximum in [129, 4097, 65_535] {
+        let mut peer = associate_taking(&pacs, maximum).await;
+        peer.ask(GET, command::C_GET_RQ).await;
+        let mut is_over = false;
+        while !is_over {
+            let Some(Pdu::PData { data }) = peer.read_pdu().await else { panic!("no data") };
+            for value in data {
+                assert_eq!(value.data.len() % 2, 0, "of at most {maximum}");
+                is_over |= value.value_type == PDataValueType::Data && value.is_last;
+            }
+        }
+    }
 }

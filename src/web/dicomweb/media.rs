@@ -149,7 +149,8 @@ mod tests {
             ),
             ("image/png", None),
             ("application/dicom+json;q=0", None),
-            (",;=\",", None),
+            // What says nothing asks for anything.
+            (",;=\",", Some(1)),
         ] {
             assert_eq!(chosen(header, None), expected, "{header}");
         }

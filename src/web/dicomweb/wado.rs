@@ -49,7 +49,11 @@ pub async fn instances(
         let words = "Several instances come as multipart/related; type=\"application/dicom\".";
         return Err(Error::NotAcceptable(words.to_owned()));
     }
-    let details = format!("{} instances by DICOMweb", holdings.len());
+    let mut parts = Vec::with_capacity(holdings.len());
+    for holding in holdings {
+        parts.push(Wanted { target: target(&holding, syntax.as_deref())?, holding });
+    }
+    let details = format!("{} instances by DICOMweb", parts.len());
     let mut entry = caller.did(Action::Download, details);
     if let Some(study) = &named.study {
         entry = entry.study(study.as_str());
@@ -58,10 +62,6 @@ pub async fn instances(
         entry = entry.series(series.as_str());
     }
     caller.record(&app, entry).await?;
-    let mut parts = Vec::new();
-    for holding in holdings {
-        parts.push(Wanted { target: target(&holding, syntax.as_deref())?, holding });
-    }
     let archive = app.archive.clone();
     if is_single {
         let Some(only) = parts.pop() else { return Err(Error::NotFound) };

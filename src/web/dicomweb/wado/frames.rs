@@ -11,7 +11,8 @@ use super::{boundary, broken, bytes, content_type, one, ranges};
 use crate::archive::Archive;
 use crate::archive::retrieve::{Frame, Header, Holding};
 use crate::codec::FrameFormat;
-use crate::dicom::uid::TransferSyntaxUid;
+use crate::dicom::reencode::Target;
+use crate::dicom::uid::{Encoding, TransferSyntaxUid};
 use crate::web::App;
 use crate::web::access::Caller;
 use crate::web::dicomweb::Named;
@@ -52,7 +53,12 @@ pub async fn get(
     if header.pixel_data.is_none() {
         return Err(Error::NotFound);
     }
-    let kind = content_type(name, &stored);
+    // What was deflated is the data set, and not a frame of it.
+    let syntax = match stored.encoding() {
+        Encoding::Deflated => Target::ExplicitVrLittleEndian.transfer_syntax(),
+        _ => stored,
+    };
+    let kind = content_type(name, &syntax);
     let frames = Arc::new(Frames { archive: app.archive.clone(), holding, header });
     // What cannot be read is found out before anything is sent.
     let first = frames.clone().read(wanted.first().copied().unwrap_or(1)).await?;
