@@ -124,6 +124,11 @@ impl Storage {
         Ok(self.statvfs()?.0)
     }
 
+    /// Whether the folder of stored files is there: a disk that is not mounted is no fault of a file.
+    pub fn is_there(&self) -> bool {
+        self.root.join("archive").is_dir()
+    }
+
     /// Whether there is room for more without taking what the database and the system need.
     pub fn has_room(&self) -> io::Result<bool> {
         Ok(self.free_bytes()? >= RESERVE_BYTES)

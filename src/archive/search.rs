@@ -109,7 +109,7 @@ impl Archive {
             let shown = u64::try_from(matches.len()).unwrap_or(u64::MAX);
             let is_end = shown < query.page.size && (shown > 0 || offset == 0);
             let total = match is_end {
-                true => Some(offset + shown),
+                true => Some(offset.saturating_add(shown)),
                 false => archive.count(&mut conn, &query, &visibility).await?,
             };
             Ok(PageOfMatches { matches, total })

@@ -116,7 +116,7 @@ fn forget_cached(_: &File) {}
 /// then asking later may help.
 fn is_of_the_file(storage: &Storage, err: &io::Error) -> bool {
     match err.kind() {
-        io::ErrorKind::NotFound => storage.root().join("archive").is_dir(),
+        io::ErrorKind::NotFound => storage.is_there(),
         io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::PermissionDenied => true,
         _ => err.raw_os_error() == Some(libc::EIO),
     }

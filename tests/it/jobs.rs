@@ -282,3 +282,23 @@ async fn a_retrieve_whose_association_is_ended_on_the_peers_page_is_tried_again(
     pacs.admin.post(&job, &format!("{job}/cancel"), &[]).await;
     until(&pacs, "cancelled").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_away_fails_no_instance_and_a_file_that_is_gone_fails_alone() {
+    let pacs = with_study(3).await;
+    let remote = Remote::scripted(&["store", "good"]).await;
+    remote.become_peer(&pacs.database).await;
+    let gone = pacs.value::<String>("SELECT path FROM instance ORDER BY instance_key LIMIT 1").await;
+    std::fs::remove_file(pacs.folder.path().join(gone)).expect("a file");
+    let (folder, away) = (pacs.folder.path().join("archive"), pacs.folder.path().join("away"));
+    std::fs::rename(&folder, &away).expect("moved");
+    send(&pacs, "SCRIPTED").await;
+    eventually("an attempt has failed", async || !newest(&pacs).await.3.is_empty()).await;
+    let (state, completed, failed, error) = newest(&pacs).await;
+    assert!(state != "failed" && (completed, failed) == (0, 0), "{state} {completed} {failed}: {error}");
+    std::fs::rename(&away, &folder).expect("moved");
+    until(&pacs, "failed").await;
+    let (_, completed, failed, error) = newest(&pacs).await;
+    assert_eq!((completed, failed), (2, 1), "{error}");
+    assert_eq!(remote.taken(), 2);
+}

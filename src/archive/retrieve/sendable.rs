@@ -129,16 +129,23 @@ pub(super) fn target_of(holding: &Holding, is_taken: impl Fn(&str) -> bool) -> R
 
 impl Archive {
     /// The data set as it is stored. Blocks.
-    pub fn as_stored(&self, holding: &Holding) -> Result<Sendable, Error> {
-        let mut file = self.open(holding)?;
-        file.seek(SeekFrom::Start(holding.start()))?;
-        let there = file.metadata()?.len().saturating_sub(holding.start());
-        if there != holding.length() {
-            return Err(
-                io::Error::new(io::ErrorKind::UnexpectedEof, "the file is not as long as it was").into()
-            );
-        }
-        Ok(Sendable(Source::Stored(file.take(there))))
+    pub fn as_stored(&self, holding: &Holding) -> Result<Sendable, Unsendable> {
+        let stored = || {
+            let mut file = self.open(holding)?;
+            file.seek(SeekFrom::Start(holding.start()))?;
+            let there = file.metadata()?.len().saturating_sub(holding.start());
+            if there != holding.length() {
+                let words = "the file is not as long as it was";
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, words).into());
+            }
+            Ok::<Sendable, Error>(Sendable(Source::Stored(file.take(there))))
+        };
+        stored().map_err(|err| self.judged(err.into()))
+    }
+
+    /// Where the whole folder is away, nothing of it is lost for good.
+    fn judged(&self, err: Unsendable) -> Unsendable {
+        Unsendable { is_passing: err.is_passing || !self.storage().is_there(), ..err }
     }
 
     /// Tells the system that the file of this instance will be read soon. Only a hint.
@@ -160,14 +167,15 @@ impl Archive {
         is_taken: impl Fn(&str) -> bool,
     ) -> Result<(Sendable, Target), Unsendable> {
         let target = target_of(holding, is_taken)?;
-        let header = self.header(holding).await?;
+        let header = self.header(holding).await.map_err(|err| self.judged(err.into()))?;
         let (archive, holding) = (self.clone(), holding.clone());
         let convert = move || {
             let decoder = &archive.inner.decoder;
             let converting = archive.transcode(decoder, &holding, &header, target);
             Ok(converting.map_err(Unsendable::from).and_then(|mut all| archive.spool(&mut all)))
         };
-        Ok((Sendable(self.blocking(convert).await??), target))
+        let converted = self.blocking(convert).await?.map_err(|err| self.judged(err));
+        Ok((Sendable(converted?), target))
     }
 
     /// Reads all of it.

@@ -57,11 +57,16 @@ pub fn ranges(request: &HttpRequest, accept: Option<&str>) -> Vec<Range> {
 
 /// The first of these media types, which are in the order of our own preference, that the client takes most gladly.
 pub fn choose<T: Copy>(ranges: &[Range], offered: &[(&str, T)]) -> Result<T, Error> {
+    Ok(choose_for(ranges, offered)?.0)
+}
+
+/// The same, and for which of the ranges that is.
+pub fn choose_for<'r, T: Copy>(ranges: &'r [Range], offered: &[(&str, T)]) -> Result<(T, &'r Range), Error> {
     let taken = ranges.iter().filter(|range| range.quality > 0).find_map(|range| {
         // Of equals ours comes first: a list of media types is no order.
         let equals = ranges.iter().filter(|other| other.quality == range.quality);
-        let equals: Vec<&Range> = equals.collect();
-        offered.iter().find(|(name, _)| equals.iter().any(|range| range.takes(name))).map(|(_, what)| *what)
+        let taking = |name: &str| equals.clone().find(|range| range.takes(name));
+        offered.iter().find_map(|(name, what)| Some((*what, taking(name)?)))
     });
     taken.ok_or_else(|| {
         let names: Vec<&str> = offered.iter().map(|(name, _)| *name).collect();

@@ -145,7 +145,7 @@ async fn search(
         let names: Vec<String> = unknown.iter().map(|tag| dictionary::name(*tag)).collect();
         warnings.push(format!("Not matched, because the index has no {}.", names.join(", ")));
     }
-    let shown = parameters.offset + u64::try_from(page.matches.len()).unwrap_or(u64::MAX);
+    let shown = parameters.offset.saturating_add(u64::try_from(page.matches.len()).unwrap_or(u64::MAX));
     let more = page.total.map_or(0, |total| total.saturating_sub(shown));
     if parameters.limit.is_none_or(|limit| limit > MOST) && (more > 0 || page.total.is_none()) {
         warnings.push(match page.total {

@@ -40,10 +40,9 @@ pub async fn instances(
     named: Named,
 ) -> Result<HttpResponse, Error> {
     let ranges = ranges(&request);
-    media::choose(&ranges, &DICOM)?;
-    let range = ranges.iter().find(|range| media::choose(std::slice::from_ref(*range), &DICOM).is_ok());
-    let syntax = range.and_then(|range| range.parameter("transfer-syntax")).map(str::to_owned);
-    let is_single = range.is_some_and(|range| range.name == "application/dicom");
+    let ((), range) = media::choose_for(&ranges, &DICOM)?;
+    let syntax = range.parameter("transfer-syntax");
+    let is_single = range.name == "application/dicom";
     let holdings = named.holdings(&app, &caller).await?;
     if is_single && holdings.len() > 1 {
         let words = "Several instances come as multipart/related; type=\"application/dicom\".";
@@ -51,7 +50,7 @@ pub async fn instances(
     }
     let mut parts = Vec::with_capacity(holdings.len());
     for holding in holdings {
-        parts.push(Wanted { target: target(&holding, syntax.as_deref())?, holding });
+        parts.push(Wanted { target: target(&holding, syntax)?, holding });
     }
     let details = format!("{} instances by DICOMweb", parts.len());
     let mut entry = caller.did(Action::Download, details);

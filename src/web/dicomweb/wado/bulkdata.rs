@@ -34,9 +34,8 @@ pub async fn get(
     }
     let offered = [("application/octet-stream", ())];
     let ranges = ranges(&request);
-    media::choose(&ranges, &offered)?;
-    let range = ranges.iter().find(|range| media::choose(std::slice::from_ref(*range), &offered).is_ok());
-    let is_multipart = range.is_some_and(|range| range.name == "multipart/related");
+    let ((), range) = media::choose_for(&ranges, &offered)?;
+    let is_multipart = range.name == "multipart/related";
     series_seen(&app, &caller, &holding).await?;
     let _processor = app.pictures.processor().await?;
     let archive = app.archive.clone();

@@ -127,11 +127,10 @@ fn frame_type(ranges: &[Range], stored: &TransferSyntaxUid) -> Result<(&'static 
         range.parameter("transfer-syntax").is_none_or(|syntax| syntax == "*" || syntax == stored.as_str())
     };
     let taken: Vec<Range> = ranges.iter().filter(as_stored).cloned().collect();
-    let name = media::choose(&taken, &offered).map_err(|_| {
+    let (name, range) = media::choose_for(&taken, &offered).map_err(|_| {
         Error::NotAcceptable(format!(
             "These frames are stored in {stored}: ask for application/octet-stream; transfer-syntax=*."
         ))
     })?;
-    let range = taken.iter().find(|range| media::choose(std::slice::from_ref(*range), &offered).is_ok());
-    Ok((name, range.is_some_and(|range| range.name != "multipart/related" && range.name != "*/*")))
+    Ok((name, range.name != "multipart/related" && range.name != "*/*"))
 }

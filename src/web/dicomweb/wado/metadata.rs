@@ -22,6 +22,8 @@ use crate::web::picture::series_seen;
 
 /// Counts up when the same instances have other metadata.
 const METADATA: &str = concat!("metadata/1/", env!("CARGO_PKG_VERSION"));
+/// Metadata in one answer, bytes; of more, it has to be asked for by series or instance.
+const LONGEST: usize = 256 << 20;
 /// Kept metadata, bytes as they are sent.
 const KEPT: u64 = 32 << 20;
 
@@ -54,7 +56,9 @@ pub async fn get(
         Some(zipped) => zipped,
         None => {
             let (archive, root) = (app.archive.clone(), root(&caller));
+            let processor = app.pictures.processor().await?;
             let made = move || {
+                let _processor = processor;
                 let mut text = vec![b'['];
                 for (number, holding) in holdings.iter().enumerate() {
                     if number > 0 {
@@ -66,6 +70,9 @@ pub async fn get(
                         (tags::AVAILABLE_TRANSFER_SYNTAX_UID, holding.row().transfer_syntax_uid.clone()),
                     ];
                     archive.json(holding, &added, |path| format!("{at}/bulkdata/{path}"), &mut text)?;
+                    if text.len() > LONGEST {
+                        return Err(Unreadable::TooLong(u64::try_from(text.len()).unwrap_or(u64::MAX)));
+                    }
                 }
                 text.push(b']');
                 let mut zip = GzEncoder::new(Vec::with_capacity(text.len() / 4), Compression::fast());
@@ -88,8 +95,11 @@ pub async fn get(
     if takes_gzip(&request) {
         return Ok(response.insert_header(header::ContentEncoding::Gzip).body(zipped));
     }
-    let mut text = Vec::new();
-    flate2::read::GzDecoder::new(zipped.as_ref()).read_to_end(&mut text).map_err(Error::internal)?;
+    let unzip = move || {
+        let mut text = Vec::new();
+        flate2::read::GzDecoder::new(zipped.as_ref()).read_to_end(&mut text).map(|_| text)
+    };
+    let text = block(unzip).await.map_err(|err| Error::Unavailable(err.into()))?.map_err(Error::internal)?;
     Ok(response.insert_header(header::ContentEncoding::Identity).body(text))
 }
 
