@@ -21,7 +21,7 @@ use base64::Engine;
 
 pub use self::caller::{Caller, Who, caller_of};
 pub use self::cookie::{CLEAR_SITE_DATA, DEVICE, FORM, SESSION, VISIT, cookie_of, form_token, with_cookie};
-pub use self::form::{Fields, Posted};
+pub use self::form::{Fields, Posted, STALE_FORM};
 use super::App;
 use super::error::Error;
 use super::transport::{Client, Transport};
@@ -55,6 +55,9 @@ pub enum Needs {
     Person,
     /// Somebody with this right.
     Right(Right),
+    /// Somebody with this right, a program too, whose body is files and no form of ours. That it comes from no other
+    /// site's page is for the handler to see: by a media type that no form can have, or by the form's token.
+    Files(Right),
 }
 
 /// Middleware before everything: we must be asked under a name of ours, and what changes something must come from us.
@@ -110,6 +113,7 @@ pub async fn admit(
     };
     let allowed = match request.method().is_safe() {
         true => allowed(&request, needs).await,
+        false if matches!(needs, Needs::Files(_)) => allowed(&request, needs).await,
         false => match form::posted(&mut request).await {
             Ok(()) => allowed(&request, needs).await,
             Err(err) => Err(err),
@@ -238,12 +242,14 @@ async fn allowed(request: &ServiceRequest, needs: Needs) -> Result<(), Error> {
         }
         (Needs::Enrolling | Needs::Person, Who::Visitor(_)) => Err(Error::Forbidden(NOT_SHARED)),
         (Needs::Person, Who::Person { user, .. }) => enrolled(request, user).await,
-        (Needs::Right(right), Who::Person { user, .. } | Who::Program { user, .. }) if caller.may(right) => {
+        (Needs::Right(right) | Needs::Files(right), Who::Person { user, .. } | Who::Program { user, .. })
+            if caller.may(right) =>
+        {
             enrolled(request, user).await
         }
-        (Needs::Right(right), _) if caller.may(right) => Ok(()),
-        (Needs::Right(_), Who::Visitor(_)) => Err(Error::Forbidden(NOT_SHARED)),
-        (Needs::Right(_), _) => Err(Error::Forbidden(NOT_ALLOWED)),
+        (Needs::Right(right) | Needs::Files(right), _) if caller.may(right) => Ok(()),
+        (Needs::Right(_) | Needs::Files(_), Who::Visitor(_)) => Err(Error::Forbidden(NOT_SHARED)),
+        (Needs::Right(_) | Needs::Files(_), _) => Err(Error::Forbidden(NOT_ALLOWED)),
     }
 }
 

@@ -1,10 +1,11 @@
 //! DICOMweb, PS3.18, below `/dicom-web`: for viewers and programs. What is found and shown is what the pages find and
 //! show, with the same rights and the same trace.
 
-mod media;
+pub mod media;
 mod parameters;
 pub mod qido;
 pub mod rendered;
+pub mod stow;
 pub mod wado;
 
 use std::future::{Ready, ready};

@@ -15,7 +15,9 @@ pub mod group;
 pub mod health;
 pub mod hsts;
 pub mod instance;
+pub mod intake;
 pub mod job;
+pub mod multipart;
 pub mod page;
 pub mod patient;
 pub mod peer;
@@ -34,6 +36,7 @@ pub mod study;
 pub mod system;
 pub mod text;
 pub mod transport;
+pub mod upload;
 pub mod user;
 pub mod viewer;
 
@@ -55,6 +58,8 @@ pub struct App {
     pub pictures: picture::Pictures,
     /// Metadata of what was asked for lately, zipped, by its entity tag.
     pub metadata: moka::sync::Cache<String, actix_web::web::Bytes>,
+    /// What is being put in.
+    pub intakes: intake::Intakes,
     /// What the pages say of this server.
     pub about: About,
     /// Who may come in, and the trail they leave.

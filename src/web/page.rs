@@ -44,6 +44,8 @@ pub struct Layout {
     pub views: bool,
     /// May take files away.
     pub downloads: bool,
+    /// May put files in, by the pages.
+    pub uploads: bool,
     /// May send to other AEs.
     pub sends: bool,
     /// May ask other archives.
@@ -127,6 +129,7 @@ impl Layout {
             edits: may(Right::Edit),
             views: may(Right::View),
             downloads: may(Right::Download),
+            uploads: may(Right::Upload) && person.is_some(),
             sends: may(Right::Send),
             queries_remote: may(Right::QueryRemote),
             shared_until: caller.as_ref().and_then(shared_until),

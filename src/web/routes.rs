@@ -9,15 +9,16 @@ use actix_web::middleware::{DefaultHeaders, Next, from_fn};
 use actix_web::web::{ServiceConfig, resource, scope};
 use actix_web::{HttpResponse, Resource, guard, web};
 
-use super::access::Needs::{Anybody, Enrolling, Nothing, Person, Right as May};
+use super::access::Needs::{Anybody, Enrolling, Files, Nothing, Person, Right as May};
 use super::access::{self, Needs};
-use super::dicomweb::{qido, rendered, wado};
+use super::dicomweb::{qido, rendered, stow, wado};
 use super::{
     account, assets, association, audit, error, events, grant, group, health, hsts, instance, job, page,
-    patient, peer, picture, quarantine, remote, role, rules, send, share, sign_in, study, system, user,
+    patient, peer, picture, quarantine, remote, role, rules, send, share, sign_in, study, system, upload,
+    user,
     viewer,
 };
-use crate::db::role::Right::{Administer, Download, Edit, QueryRemote, Send, Share, View};
+use crate::db::role::Right::{Administer, Download, Edit, QueryRemote, Send, Share, Upload, View};
 
 /// What a page may load: our own files and nothing else, so that a hostile name in a data set stays text.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
@@ -75,6 +76,8 @@ routes! {
     GET  "/events"                                     May(View)       => events::stream;
 
     GET  "/dicom-web/studies"                          May(View)       => qido::studies;
+    POST "/dicom-web/studies"                          Files(Upload)   => stow::store;
+    POST "/dicom-web/studies/{study}"                  Files(Upload)   => stow::store;
     GET  "/dicom-web/series"                           May(View)       => qido::series;
     GET  "/dicom-web/instances"                        May(View)       => qido::instances;
     GET  "/dicom-web/studies/{study}/series"           May(View)       => qido::series;
@@ -114,6 +117,10 @@ routes! {
 
     GET  "/send"                                       May(Send)       => send::show;
     POST "/send"                                       May(Send)       => send::send;
+    GET  "/upload"                                     May(Upload)     => upload::show;
+    POST "/upload"                                     Files(Upload)   => upload::take;
+    GET  "/upload/pieces/{upload}"                     May(Upload)     => upload::pieces::show;
+    POST "/upload/pieces/{upload}"                     Files(Upload)   => upload::pieces::take;
     GET  "/remote"                                     May(QueryRemote) => remote::show;
     POST "/remote/retrieve"                            May(QueryRemote) => remote::retrieve;
     GET  "/jobs"                                       Person          => job::list;

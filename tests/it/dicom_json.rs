@@ -3,7 +3,7 @@
 use std::io::{Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 
-use filmroom::dicom::file_meta::file_meta;
+use filmroom::dicom::file_meta::{FileMeta, file_meta};
 use filmroom::dicom::json::{self, BulkData, ElementPath, Place};
 use filmroom::dicom::prescan::{Encoding, Fragment};
 use serde::Deserialize;
@@ -47,7 +47,7 @@ impl Stored {
     /// `None` for what is no DICOM file.
     fn open(file: &Path) -> Option<Stored> {
         let bytes = std::fs::read(file).expect("a file");
-        let (transfer_syntax, offset) = file_meta(Cursor::new(&bytes))?;
+        let FileMeta { transfer_syntax, offset, .. } = file_meta(Cursor::new(&bytes))?;
         let data_set = bytes[usize::try_from(offset).unwrap()..].to_vec();
         let encoding = transfer_syntax.encoding();
         let mut plain = Vec::new();

@@ -105,7 +105,7 @@ impl Wanted {
         let row = holding.row();
         let uids = (row.sop_class_uid.parse(), row.sop_instance_uid.parse());
         let (Ok(class), Ok(uid)) = uids else { return Err("an index row has no usable UID".to_owned()) };
-        let head = file_meta::head(&class, &uid, &target, "").map_err(|err| err.to_string())?;
+        let head = file_meta::head(Some(&class), Some(&uid), &target, "").map_err(|err| err.to_string())?;
         let wanted = target.as_str();
         let converted = archive.converted(&holding, |syntax| syntax == wanted).await;
         let (data_set, _) = converted.map_err(|err| err.why)?;
