@@ -198,7 +198,8 @@ impl Intake {
     pub fn unzip(&mut self, zip: File, each: &mut dyn FnMut(Received)) -> Result<(), NotUnzipped> {
         let mut zip = zip;
         zip.rewind().map_err(|err| NotUnzipped(err.to_string()))?;
-        let mut zip = zip::ZipArchive::new(BufReader::new(zip)).map_err(|err| NotUnzipped(err.to_string()))?;
+        let mut zip =
+            zip::ZipArchive::new(BufReader::new(zip)).map_err(|err| NotUnzipped(err.to_string()))?;
         if zip.len() > MOST_ENTRIES {
             return Err(NotUnzipped(format!("it holds more than {MOST_ENTRIES} files")));
         }

@@ -8,15 +8,17 @@
 //! What is in memory is what was read and not yet hashed, at most a megabyte whatever the instance's size: it is
 //! hashed while the disk works.
 
-use std::collections::{BTreeSet, VecDeque};
+mod audited;
+
+use std::collections::VecDeque;
 use std::io::{self, Seek, SeekFrom};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
+pub use self::audited::Audited;
 use super::commit::{Durable, Failure, NewInstance, Outcome};
 use super::{Archive, Error};
 use crate::db::audit::{self, Action, Actor, Entry};
@@ -105,26 +107,6 @@ pub struct Source {
     pub address: String,
     /// The studies whose receipt from there stands in the audit trail.
     pub audited: Audited,
-}
-
-/// The studies that somebody has sent instances of. Cheap to clone; every clone is of the same association or request.
-#[derive(Debug, Clone, Default)]
-pub struct Audited(Arc<Mutex<BTreeSet<String>>>);
-
-impl Audited {
-    fn has(&self, study: &str) -> bool {
-        self.studies().contains(study)
-    }
-
-    fn add(&self, study: &str) {
-        if !self.has(study) {
-            self.studies().insert(study.to_owned());
-        }
-    }
-
-    fn studies(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// An instance that was stored, or that the archive held already.
@@ -273,19 +255,22 @@ impl Reception {
             Writing::Failed(err) => return Err(err.into()),
             Writing::Unopened => open(&archive.inner.storage, &provenance)?,
         };
-        let audited = provenance.source.audited.clone();
+        let source = provenance.source.clone();
         let said = provenance.said.clone();
-        let (pending, placed) = seal(&archive.inner.storage, written, provenance)?;
+        let (mut pending, placed) = seal(&archive.inner.storage, written, provenance)?;
         let notes = pending.attributes.notes.clone();
         let instance = &pending.attributes.instance;
         let (sop_class_uid, sop_instance_uid) =
             (instance.sop_class_uid.clone(), instance.sop_instance_uid.clone());
-        let other_sop_class = said.sop_class().filter(|uid| **uid != sop_class_uid).map(|_| sop_class_uid.clone());
+        let other_sop_class =
+            said.sop_class().filter(|uid| **uid != sop_class_uid).map(|_| sop_class_uid.clone());
         let other_sop_instance =
             said.sop_instance().filter(|uid| **uid != sop_instance_uid).map(|_| sop_instance_uid.clone());
         let study_instance_uid = pending.attributes.study.study_instance_uid.as_str().to_owned();
         let series_instance_uid = pending.attributes.series.series_instance_uid.as_str().to_owned();
         let path = placed.path().clone();
+        let receipt = source.audited.receipt(&study_instance_uid).await;
+        pending.audit = receipt.is_some().then(|| received(&pending.attributes, source.actor));
         let outcome = match store(&archive, pending, placed).await? {
             Ok(outcome) => outcome,
             Err(failure) => {
@@ -295,7 +280,9 @@ impl Reception {
                 return Err(failure.error.into());
             }
         };
-        audited.add(&study_instance_uid);
+        if let Some(receipt) = receipt {
+            receipt.stands();
+        }
         if !outcome.keeps_file() {
             remove(&archive, &path);
         }
@@ -426,7 +413,8 @@ fn seal(
     if sop_instance != Some(&instance.sop_instance_uid) || sop_class != Some(&instance.sop_class_uid) {
         // The data set is what is kept, so group 0002 has to say what the data set says.
         file.seek(SeekFrom::Start(data_set_offset.into())).map_err(file_error)?;
-        let said = Said::ByFile(Some(instance.sop_class_uid.clone()), Some(instance.sop_instance_uid.clone()));
+        let said =
+            Said::ByFile(Some(instance.sop_class_uid.clone()), Some(instance.sop_instance_uid.clone()));
         let mut again = open(storage, &Provenance { said, ..provenance.clone() })?;
         io::copy(file, again.incoming.file()).map_err(file_error)?;
         (incoming, data_set_offset) = (again.incoming, again.data_set_offset);
@@ -445,7 +433,6 @@ fn seal(
     let pixel_data_offset = located.map(|pixels| pixels.offset + u64::from(data_set_offset));
     let pixel_data_length = located.and_then(|pixels| pixels.length);
     let placed = storage.place(incoming, provenance.received_at).map_err(file_error)?;
-    let audit = receipt(&attributes, &provenance);
     let pending = NewInstance {
         attributes,
         path: placed.path().as_str().to_owned(),
@@ -459,24 +446,20 @@ fn seal(
         source_ae_title: provenance.source.ae_title,
         source_address: provenance.source.address,
         received_at: provenance.received_at,
-        audit,
+        audit: None,
     };
     Ok((pending, placed))
 }
 
 /// The line of the audit trail for the first instance of a study from somebody.
-fn receipt(attributes: &Attributes, provenance: &Provenance) -> Option<Entry> {
+fn received(attributes: &Attributes, actor: Actor) -> Entry {
     let study = attributes.study.study_instance_uid.as_str();
-    if provenance.source.audited.has(study) {
-        return None;
-    }
-    let actor = provenance.source.actor.clone();
     let patient = audit::Patient {
         patient_id: attributes.patient.patient_id.clone(),
         issuer_of_patient_id: attributes.patient.issuer_of_patient_id.clone(),
         patient_name: attributes.patient.patient_name.clone(),
     };
-    Some(Entry::of(actor, Action::Receive, "").study(study).patient(patient))
+    Entry::of(actor, Action::Receive, "").study(study).patient(patient)
 }
 
 /// A full disk has a name of its own, because its cure is another one.

@@ -12,9 +12,9 @@ use super::access::Caller;
 use super::error::Error;
 use super::multipart::Body;
 use super::upload::pieces::Uploads;
+use crate::archive;
 use crate::archive::commit::Outcome;
 use crate::archive::receive::{Audited, Refusal, Source, Stored};
-use crate::archive;
 
 /// Bodies that are read at once; others wait.
 const AT_ONCE: usize = 32;
@@ -87,7 +87,8 @@ pub fn in_words(result: &Result<Stored, Refusal>) -> String {
             (Outcome::Stored, Some(note)) => format!("Stored. {note}."),
             (Outcome::AlreadyHeld, _) => "Was here already, and is the same.".to_owned(),
             (Outcome::Quarantined | Outcome::AlreadyQuarantined, _) => {
-                "Kept in quarantine: another instance with the same SOP Instance UID was here first.".to_owned()
+                "Kept in quarantine: another instance with the same SOP Instance UID was here first."
+                    .to_owned()
             }
         },
         Err(Refusal::Archive(err)) => match err {
@@ -105,4 +106,3 @@ pub fn in_words(result: &Result<Stored, Refusal>) -> String {
 pub fn may_pass(result: &Result<Stored, Refusal>) -> bool {
     matches!(result, Err(Refusal::Archive(_)))
 }
-

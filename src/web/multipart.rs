@@ -131,7 +131,8 @@ impl Multipart {
         let needle = self.delimiter.needle().len();
         let mut from = 0;
         loop {
-            let found = self.buffer.get(from..).and_then(|rest| self.delimiter.find(rest)).map(|at| from + at);
+            let found =
+                self.buffer.get(from..).and_then(|rest| self.delimiter.find(rest)).map(|at| from + at);
             match found {
                 Some(at) => {
                     if !self.is_followed(at + needle)? {
@@ -208,7 +209,12 @@ impl Multipart {
         self.state = State::Part;
         let mut passed = 0;
         let nothing = |of: &Multipart| {
-            Broken::NoPart(String::from_utf8_lossy(of.delimiter.needle()).trim_start().trim_start_matches("--").to_owned())
+            Broken::NoPart(
+                String::from_utf8_lossy(of.delimiter.needle())
+                    .trim_start()
+                    .trim_start_matches("--")
+                    .to_owned(),
+            )
         };
         while self.state == State::Part {
             match self.next_data() {

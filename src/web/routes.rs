@@ -15,8 +15,7 @@ use super::dicomweb::{qido, rendered, stow, wado};
 use super::{
     account, assets, association, audit, error, events, grant, group, health, hsts, instance, job, page,
     patient, peer, picture, quarantine, remote, role, rules, send, share, sign_in, study, system, upload,
-    user,
-    viewer,
+    user, viewer,
 };
 use crate::db::role::Right::{Administer, Download, Edit, QueryRemote, Send, Share, Upload, View};
 

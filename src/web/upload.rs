@@ -128,8 +128,11 @@ fn summary(rows: &[FileRow]) -> String {
         (count("quarantined"), "in quarantine"),
         (count("refused"), "not stored"),
     ];
-    let said: Vec<String> =
-        parts.iter().filter(|(count, _)| *count > 0).map(|(count, words)| format!("{count} {words}")).collect();
+    let said: Vec<String> = parts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, words)| format!("{count} {words}"))
+        .collect();
     if said.is_empty() { "There was no file in the form".to_owned() } else { said.join(", ") }
 }
 

@@ -48,6 +48,8 @@ const TABLE: &str = "
     GET  /events                                            401 200 200 200 200 200 200 200 200
 
     GET  /dicom-web/studies                                 401 200 200 200 200 200 200 200 200
+    POST /dicom-web/studies                                 401 403 403 403 415 403 415 403 403
+    POST /dicom-web/studies/{study}                         401 403 403 403 415 403 415 403 403
     GET  /dicom-web/series                                  401 200 200 200 200 200 200 200 200
     GET  /dicom-web/instances                               401 200 200 200 200 200 200 200 200
     GET  /dicom-web/studies/{study}/series                  401 200 200 200 200 200 200 200 200
@@ -87,6 +89,10 @@ const TABLE: &str = "
 
     GET  /send                                              401 403 403 403 200 403 200 403 403
     POST /send                                              401 403 403 403 400 403 400 403 403
+    GET  /upload                                            401 403 403 403 200 403 200 403 403
+    POST /upload                                            401 403 403 403 415 403 415 403 403
+    GET  /upload/pieces/{upload}                            401 403 403 403 200 403 200 403 403
+    POST /upload/pieces/{upload}                            401 403 403 403 403 403 403 403 403
     GET  /remote                                            401 403 403 403 200 200 200 403 200
     POST /remote/retrieve                                   401 403 403 403 400 400 400 403 403
     GET  /jobs                                              401 403 403 403 200 200 200 403 403
@@ -188,6 +194,7 @@ fn concrete(pattern: &str) -> String {
         ("{token_key}", "999"),
         ("{share_key}", "999"),
         ("{job_key}", "999"),
+        ("{upload}", "0123456789abcdef"),
         ("{link}", "0123456789abcdef0123456789abcdef"),
         ("{quarantine_key}", "1"),
         ("{key}", "1"),
@@ -199,6 +206,7 @@ fn concrete(pattern: &str) -> String {
     match pattern {
         "/studies/{study}/viewer/stack.json" => format!("{path}?series=1.2.3.1.1"),
         "/send" => format!("{path}?study=1.2.3.1"),
+        "/upload/pieces/{upload}" => format!("{path}?offset=0&size=1"),
         _ => path,
     }
 }
@@ -409,8 +417,10 @@ async fn nothing_is_changed_without_the_token_of_ones_own_session() {
             ("another host", post(Some(&own)).header("host", "rebound.example.org")),
         ];
         for (what, attempt) in attempts {
-            let status = attempt.send().await.expect("an answer").status();
-            assert_eq!(status, 403, "POST {path} with {what}");
+            let status = attempt.send().await.expect("an answer").status().as_u16();
+            // A body of files is no form, so that a form is refused for what it is.
+            let is_refused = status == 403 || (matches!(route.needs, Needs::Files(_)) && status == 415);
+            assert!(is_refused, "POST {path} with {what}: {status}");
         }
     }
     assert_eq!(house.pacs.count("peer").await, rows);

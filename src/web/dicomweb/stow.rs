@@ -59,9 +59,12 @@ enum Form {
 
 fn content_type(request: &HttpRequest) -> Result<media::Range, Error> {
     let text = |name: header::HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
-    if let Some(coding) = text(header::CONTENT_ENCODING).filter(|coding| !coding.eq_ignore_ascii_case("identity"))
+    if let Some(coding) =
+        text(header::CONTENT_ENCODING).filter(|coding| !coding.eq_ignore_ascii_case("identity"))
     {
-        return Err(Error::UnsupportedMediaType(format!("The body must not be encoded, as {coding} or otherwise.")));
+        return Err(Error::UnsupportedMediaType(format!(
+            "The body must not be encoded, as {coding} or otherwise."
+        )));
     }
     let kind = text(header::CONTENT_TYPE).and_then(media::media_type);
     kind.ok_or_else(|| unsupported("nothing"))
@@ -127,7 +130,9 @@ fn files(
     while let Some(header) = parts.next_part().map_err(in_words)? {
         number += 1;
         if number > MOST_PARTS {
-            return Err(format!("One request brings at most {MOST_PARTS} instances; the others were not read."));
+            return Err(format!(
+                "One request brings at most {MOST_PARTS} instances; the others were not read."
+            ));
         }
         let mut file = intake.file();
         while let Some(data) = parts.next_data().map_err(in_words)? {
@@ -201,7 +206,10 @@ fn answer(taken: &Taken, root: &str) -> Result<HttpResponse, Error> {
     }
     let mut response = HttpResponse::build(status);
     if let Some(broken) = &taken.broken {
-        response.insert_header((header::WARNING, format!("299 filmroom \"{}\"", broken.replace(['"', '\\'], "'"))));
+        response.insert_header((
+            header::WARNING,
+            format!("299 filmroom \"{}\"", broken.replace(['"', '\\'], "'")),
+        ));
     }
     Ok(response.content_type("application/dicom+json").body(body.to_string()))
 }
