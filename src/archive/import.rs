@@ -153,7 +153,14 @@ pub struct Intake {
     archive: Archive,
     source: Source,
     only_study: Option<StudyInstanceUid>,
-    finishing: VecDeque<(String, Identity, JoinHandle<Result<Stored, Refusal>>)>,
+    finishing: VecDeque<Finishing>,
+}
+
+/// A file that is complete and not yet answered.
+struct Finishing {
+    name: String,
+    identity: Identity,
+    result: JoinHandle<Result<Stored, Refusal>>,
 }
 
 impl Intake {
@@ -181,15 +188,15 @@ impl Intake {
         file.begin();
         let identity = file.identity();
         let runtime = self.archive.inner.runtime.clone();
-        let finishing = runtime.clone().spawn_blocking(move || runtime.block_on(file.finish()));
-        self.finishing.push_back((name, identity, finishing));
-        if self.finishing.len() > AT_ONCE { self.next() } else { None }
+        let result = runtime.clone().spawn_blocking(move || runtime.block_on(file.finish()));
+        self.finishing.push_back(Finishing { name, identity, result });
+        if self.finishing.len() > AT_ONCE { self.next_answer() } else { None }
     }
 
     /// Waits for the next file that is not yet answered; none where all are.
-    pub fn next(&mut self) -> Option<Received> {
-        let (name, identity, finishing) = self.finishing.pop_front()?;
-        let result = self.archive.inner.runtime.block_on(finishing);
+    pub fn next_answer(&mut self) -> Option<Received> {
+        let Finishing { name, identity, result } = self.finishing.pop_front()?;
+        let result = self.archive.inner.runtime.block_on(result);
         let result = result.unwrap_or(Err(Refusal::Archive(Error::Stopping)));
         Some(Received { name, identity, result })
     }
@@ -243,7 +250,7 @@ impl Intake {
                 each(received);
             }
         }
-        while let Some(received) = self.next() {
+        while let Some(received) = self.next_answer() {
             each(received);
         }
         Ok(())

@@ -112,10 +112,10 @@ pub async fn admit(
         Err(err) => return Ok(request.error_response(err)),
     };
     let allowed = match request.method().is_safe() {
-        true => allowed(&request, needs).await,
-        false if matches!(needs, Needs::Files(_)) => allowed(&request, needs).await,
+        true => allowed(&request, needs),
+        false if matches!(needs, Needs::Files(_)) => allowed(&request, needs),
         false => match form::posted(&mut request).await {
-            Ok(()) => allowed(&request, needs).await,
+            Ok(()) => allowed(&request, needs),
             Err(err) => Err(err),
         },
     };
@@ -212,7 +212,7 @@ async fn program(app: &App, authorization: &str, client: &Client) -> Result<Who,
         let named = Some((token.token_key, token.name));
         return Ok(Who::Program { user: Box::new(token.user), scope: token.scope, token: named });
     }
-    if scheme.eq_ignore_ascii_case("basic") && app.people.rules().await?.basic {
+    if scheme.eq_ignore_ascii_case("basic") {
         let decoded = base64::engine::general_purpose::STANDARD.decode(value).unwrap_or_default();
         let text = String::from_utf8(decoded).unwrap_or_default();
         let (name, password) = text.split_once(':').unwrap_or((&text, ""));
@@ -231,7 +231,7 @@ fn refused(refusal: Refusal) -> Error {
     }
 }
 
-async fn allowed(request: &ServiceRequest, needs: Needs) -> Result<(), Error> {
+fn allowed(request: &ServiceRequest, needs: Needs) -> Result<(), Error> {
     let caller = caller_of(request.request()).ok_or(Error::SignIn)?;
     match (needs, &caller.who) {
         (Needs::Nothing | Needs::Anybody, _) => Ok(()),
@@ -241,11 +241,11 @@ async fn allowed(request: &ServiceRequest, needs: Needs) -> Result<(), Error> {
             Err(Error::Forbidden(FOR_PEOPLE))
         }
         (Needs::Enrolling | Needs::Person, Who::Visitor(_)) => Err(Error::Forbidden(NOT_SHARED)),
-        (Needs::Person, Who::Person { user, .. }) => enrolled(request, user).await,
+        (Needs::Person, Who::Person { user, .. }) => enrolled(user),
         (Needs::Right(right) | Needs::Files(right), Who::Person { user, .. } | Who::Program { user, .. })
             if caller.may(right) =>
         {
-            enrolled(request, user).await
+            enrolled(user)
         }
         (Needs::Right(right) | Needs::Files(right), _) if caller.may(right) => Ok(()),
         (Needs::Right(_) | Needs::Files(_), Who::Visitor(_)) => Err(Error::Forbidden(NOT_SHARED)),
@@ -254,11 +254,8 @@ async fn allowed(request: &ServiceRequest, needs: Needs) -> Result<(), Error> {
 }
 
 /// Nothing else is open to somebody who has to set up a second factor first, nor to their programs.
-async fn enrolled(request: &ServiceRequest, user: &User) -> Result<(), Error> {
-    match app_of(request)?.people.needs_second_factor(user).await? {
-        true => Err(Error::SecondFactor),
-        false => Ok(()),
-    }
+fn enrolled(user: &User) -> Result<(), Error> {
+    if user.needs_second_factor() { Err(Error::SecondFactor) } else { Ok(()) }
 }
 
 fn app_of(request: &ServiceRequest) -> Result<Data<App>, Error> {

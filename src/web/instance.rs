@@ -25,7 +25,7 @@ use super::error::Error;
 use super::page::{self, Layout};
 use super::picture::{instance_of, kind_of, position};
 use super::text;
-use crate::archive::retrieve::{Holding, Unreadable};
+use crate::archive::retrieve::{Holding, Unreadable, read_from_memory};
 use crate::db::audit::{Action, Entry};
 use crate::db::role::Right;
 use crate::dicom::sop_class;
@@ -37,7 +37,9 @@ const VALUE_BYTES: u64 = 64 << 10;
 /// A document longer than this is to be taken out of the downloaded instance.
 const DOCUMENT_BYTES: u64 = 32 << 20;
 /// What is read of a file at a time on its way to a browser.
-const CHUNK: usize = 128 << 10;
+const CHUNK: usize = 256 << 10;
+/// The same where the disk has to be waited for, on another thread.
+const CHUNK_OF_DISK: usize = 1 << 20;
 
 #[derive(Template)]
 #[template(path = "instance/show.html")]
@@ -270,15 +272,20 @@ pub(super) fn chunks_of(
     stream::try_unfold(start, move |offset: u64| {
         let file = Arc::clone(&file);
         async move {
-            let wanted = usize::try_from(end.saturating_sub(offset)).unwrap_or(CHUNK).min(CHUNK);
-            if wanted == 0 {
+            let left = usize::try_from(end.saturating_sub(offset)).unwrap_or(usize::MAX);
+            if left == 0 {
                 return Ok(None);
             }
-            let read = move || {
-                let mut bytes = vec![0; wanted];
-                file.read_exact_at(&mut bytes, offset).map(|()| bytes)
-            };
-            let bytes = block(read).await.map_err(std::io::Error::other)??;
+            // What is in memory already comes without another thread.
+            let mut bytes = Vec::with_capacity(left.min(CHUNK));
+            read_from_memory(&file, offset, &mut bytes);
+            if bytes.is_empty() {
+                let read = move || {
+                    let mut bytes = vec![0; left.min(CHUNK_OF_DISK)];
+                    file.read_exact_at(&mut bytes, offset).map(|()| bytes)
+                };
+                bytes = block(read).await.map_err(std::io::Error::other)??;
+            }
             let next = offset.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
             Ok(Some((Bytes::from(bytes), next)))
         }

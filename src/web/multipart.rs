@@ -182,11 +182,10 @@ impl Multipart {
                 Err(err) => return Err(err),
             }
         }
-        Ok(match self.buffer.get(at..) {
-            Some([b'-', b'-', ..] | [b'\r' | b'\n' | b' ' | b'\t', ..]) => true,
-            Some([b'-'] | []) => true,
-            _ => false,
-        })
+        Ok(matches!(
+            self.buffer.get(at..),
+            Some([b'-', b'-', ..] | [b'\r' | b'\n' | b' ' | b'\t', ..] | [b'-'] | [])
+        ))
     }
 
     /// Tells a part that is empty from one that is not.

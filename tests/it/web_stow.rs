@@ -92,7 +92,8 @@ async fn what_is_refused_has_its_reason_and_the_rest_is_kept() {
     let admin = &pacs.admin;
     let good = slice(1, 1, 1, 1).build();
     let elsewhere = slice(2, 2, 1, 1).build();
-    let (status, body) = answer(post(admin, "/dicom-web/studies/1.2.3.1", &[elsewhere.clone()])).await;
+    let (status, body) =
+        answer(post(admin, "/dicom-web/studies/1.2.3.1", std::slice::from_ref(&elsewhere))).await;
     assert_eq!(status, 409);
     assert_eq!(each(&body, "00081198", "00081155"), ["1.2.3.2.1.1"]);
     assert_eq!(each(&body, "00081198", "00081197"), [json!(0xA900)]);

@@ -82,7 +82,7 @@ impl Upload {
         match kind {
             Kind::File(file) => {
                 let mut received = intake.complete(name, *file);
-                while let Some(one) = received.or_else(|| intake.next()) {
+                while let Some(one) = received.or_else(|| intake.next_answer()) {
                     each(one);
                     received = None;
                 }

@@ -10,7 +10,6 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 
 use super::{Named, media, root};
-use crate::archive::Archive;
 use crate::archive::commit::Outcome;
 use crate::archive::import::{Intake, Received};
 use crate::archive::receive::{Refusal, Stored};
@@ -23,7 +22,7 @@ use crate::web::multipart::{Body, Broken, Multipart};
 /// Instances in one request.
 const MOST_PARTS: usize = 100_000;
 
-/// Warning Reason, PS3.3 table C.12-1... of the Store Instances Response: PS3.18 table 10.5.3-2.
+/// Warning Reason (0008,1196), PS3.18 table I.2-2.
 const COERCED: u16 = 0xB000;
 const DOES_NOT_MATCH: u16 = 0xB007;
 
@@ -39,12 +38,8 @@ pub async fn store(
     let kind = content_type(&request)?;
     let form = form(&kind)?;
     let source = app.intakes.source(&caller);
-    let archive = app.archive.clone();
-    let only = named.study.clone();
-    let taken = app
-        .intakes
-        .read(payload, move |body| take(&archive, Intake::new(&archive, source, only), body, &form))
-        .await?;
+    let intake = Intake::new(&app.archive, source, named.study.clone());
+    let taken = app.intakes.read(payload, move |body| take(intake, body, &form)).await?;
     answer(&taken, &root(&caller))
 }
 
@@ -104,17 +99,16 @@ struct Taken {
 }
 
 /// Reads a body to its end. Waits for connection and disk.
-fn take(archive: &Archive, mut intake: Intake, body: Body, form: &Form) -> Taken {
+fn take(mut intake: Intake, body: Body, form: &Form) -> Taken {
     let mut taken = Taken::default();
     let read = match form {
         Form::Files(boundary) => files(&mut intake, body, boundary, &mut taken.received),
         Form::File => file(&mut intake, body, &mut taken.received),
     };
     taken.broken = read.err();
-    while let Some(received) = intake.next() {
+    while let Some(received) = intake.next_answer() {
         taken.received.push(received);
     }
-    let _ = archive;
     taken
 }
 
@@ -233,7 +227,7 @@ fn uid(uid: &str) -> Value {
     json!({ "vr": "UI", "Value": [uid] })
 }
 
-/// Warning Reason (0008,1196), PS3.4 table B.2-1.
+/// Of an instance that was stored in another way than its sender may think.
 fn warning(stored: &Stored) -> Option<u16> {
     match stored.outcome {
         Outcome::Quarantined | Outcome::AlreadyQuarantined => Some(COERCED),
@@ -241,7 +235,7 @@ fn warning(stored: &Stored) -> Option<u16> {
     }
 }
 
-/// Failure Reason (0008,1197), PS3.4 table B.2-1.
+/// Failure Reason (0008,1197), PS3.18 table I.2-2.
 fn failure(refusal: &Refusal) -> u16 {
     match refusal {
         Refusal::Archive(_) | Refusal::TooLong => 0xA700,

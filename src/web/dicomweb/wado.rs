@@ -4,13 +4,15 @@ pub mod bulkdata;
 pub mod frames;
 pub mod metadata;
 
+use std::future::ready;
 use std::io::Read;
 
+use actix_web::body::SizedStream;
 use actix_web::http::header::{self, EntityTag, Header as _, IfNoneMatch};
 use actix_web::web::{Bytes, Data, block};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use dicom_dictionary_std::uids;
-use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use futures_util::{Stream, StreamExt, stream};
 
 use super::Named;
 use super::media::{self, Range};
@@ -71,18 +73,44 @@ pub async fn instances(
     let boundary = boundary();
     let kind = format!("multipart/related; type=\"application/dicom\"; boundary={boundary}");
     let end = format!("\r\n--{boundary}--\r\n");
-    let bodies = stream::iter(parts.into_iter().enumerate()).map(move |(number, part)| {
-        let (archive, boundary) = (archive.clone(), boundary.clone());
+    let mut heads = Vec::with_capacity(parts.len());
+    for (number, part) in parts.iter().enumerate() {
         let start = if number == 0 { "" } else { "\r\n" };
-        let head = format!(
-            "{start}--{boundary}\r\nContent-Type: {}\r\n\r\n",
-            content_type("application/dicom", &part.target)
-        );
-        let body = async move { part.body(archive).await.map_err(std::io::Error::other) };
-        one(head.into()).chain(stream::once(body).try_flatten()).boxed_local()
+        let kind = content_type("application/dicom", &part.target);
+        heads.push(format!("{start}--{boundary}\r\nContent-Type: {kind}\r\n\r\n"));
+    }
+    let length = length_of(&parts, &heads, &end);
+    let opened = stream::iter(parts.into_iter().zip(heads)).map(move |(part, head)| {
+        let archive = archive.clone();
+        async move {
+            match part.body(archive).await {
+                Ok(body) => one(head.into()).chain(body).boxed_local(),
+                Err(err) => stream::once(ready(Err(std::io::Error::other(err)))).boxed_local(),
+            }
+        }
     });
-    let body = bodies.flatten().chain(one(end.into()));
-    Ok(HttpResponse::Ok().content_type(kind).streaming(body))
+    // The next file is opened while one is sent.
+    let body = opened.buffered(2).flatten().chain(one(end.into()));
+    let mut response = HttpResponse::Ok();
+    response.content_type(kind);
+    Ok(match length {
+        Some(length) => response.body(SizedStream::new(length, body)),
+        None => response.streaming(body),
+    })
+}
+
+/// Of the whole body, where every instance is sent as it is stored.
+fn length_of(parts: &[Wanted], heads: &[String], end: &str) -> Option<u64> {
+    let mut length = u64::try_from(end.len()).ok()?;
+    for (part, head) in parts.iter().zip(heads) {
+        if part.target != *part.holding.transfer_syntax() {
+            return None;
+        }
+        length = length
+            .checked_add(part.holding.row().size_bytes)?
+            .checked_add(u64::try_from(head.len()).ok()?)?;
+    }
+    Some(length)
 }
 
 /// An instance and the transfer syntax it is to be sent in.
@@ -126,7 +154,7 @@ fn pieces(data_set: Sendable) -> impl Stream<Item = std::io::Result<Bytes>> {
 }
 
 fn one(bytes: Vec<u8>) -> impl Stream<Item = std::io::Result<Bytes>> {
-    stream::once(std::future::ready(Ok(Bytes::from(bytes))))
+    stream::once(ready(Ok(Bytes::from(bytes))))
 }
 
 /// As it is stored where that is taken; without a word Explicit VR Little Endian is, PS3.18 section 8.7.3.5.2, and what

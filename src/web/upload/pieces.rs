@@ -28,9 +28,9 @@ pub struct Uploads(Cache<(u64, String), Arc<Mutex<State>>>);
 
 /// How far a file has come.
 enum State {
-    Coming(Option<Upload>),
-    /// All of it is here and is being put into the archive.
-    Finishing,
+    Coming(Box<Upload>),
+    /// It is being put into the archive, or that came to no end.
+    Taken,
     Done(Vec<FileRow>),
 }
 
@@ -65,8 +65,8 @@ pub async fn show(caller: Caller, app: Data<App>, upload: Path<String>) -> Resul
 
 fn in_words(state: &State) -> serde_json::Value {
     match state {
-        State::Coming(upload) => json!({ "received": upload.as_ref().map_or(0, Upload::received) }),
-        State::Finishing => json!({ "busy": true }),
+        State::Coming(upload) => json!({ "received": upload.received() }),
+        State::Taken => json!({ "received": 0 }),
         State::Done(rows) => json!({ "files": rows }),
     }
 }
@@ -97,7 +97,7 @@ pub async fn take(
         0 => {
             let intake = Intake::new(&app.archive, app.intakes.source(&caller), None);
             let begun = Upload::new(&app.archive, intake, name_of(&name));
-            let state = Arc::new(Mutex::new(State::Coming(Some(begun))));
+            let state = Arc::new(Mutex::new(State::Coming(Box::new(begun))));
             uploads.insert(key, state.clone());
             state
         }
@@ -121,8 +121,7 @@ fn add(
     size: u64,
 ) -> Result<serde_json::Value, serde_json::Value> {
     let Ok(mut state) = state.try_lock() else { return Err(json!({ "busy": true })) };
-    let State::Coming(coming) = &mut *state else { return Ok(in_words(&state)) };
-    let Some(upload) = coming else { return Err(json!({ "received": 0 })) };
+    let State::Coming(upload) = &mut *state else { return Ok(in_words(&state)) };
     if upload.received() != offset {
         return Err(in_words(&state));
     }
@@ -134,8 +133,9 @@ fn add(
     if upload.received() < size {
         return Ok(in_words(&state));
     }
-    let Some(upload) = coming.take() else { return Err(json!({ "received": 0 })) };
-    *state = State::Finishing;
+    let State::Coming(upload) = std::mem::replace(&mut *state, State::Taken) else {
+        return Ok(in_words(&state));
+    };
     let mut rows = Vec::new();
     upload.finish(&mut |received| rows.push(FileRow::of(&received)));
     *state = State::Done(rows);
