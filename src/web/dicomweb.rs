@@ -6,6 +6,7 @@ mod parameters;
 pub mod qido;
 pub mod rendered;
 pub mod wado;
+mod xml;
 
 use std::future::{Ready, ready};
 
