@@ -13,6 +13,7 @@ pub(crate) mod fixtures;
 pub mod frame_index;
 pub mod implementation;
 pub mod json;
+pub mod native_xml;
 pub mod person_name;
 pub mod prescan;
 pub mod query;

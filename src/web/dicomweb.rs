@@ -7,6 +7,7 @@ pub mod qido;
 pub mod rendered;
 pub mod stow;
 pub mod wado;
+mod xml;
 
 use std::future::{Ready, ready};
 

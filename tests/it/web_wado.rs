@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::support::instance::slice;
 use crate::support::{TestServer, pydicom_data, python, store_files};
-use crate::web_dicomweb::{archive, json_of};
+use crate::web_dicomweb::{archive, compare_with_xml, json_of};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn metadata_is_whole_zipped_tagged_and_follows_what_is_stored() {
@@ -43,6 +43,42 @@ async fn metadata_is_whole_zipped_tagged_and_follows_what_is_stored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn metadata_in_xml_is_that_in_json() {
+    let pacs = archive().await;
+    let files =
+        ["CT_small.dcm", "MR_small_RLE.dcm", "test-SR.dcm", "rtplan.dcm", "waveform_ecg.dcm", "JPEG2000.dcm"];
+    let paths: Vec<_> = files.iter().map(|file| pydicom_data().join("test_files").join(file)).collect();
+    let paths: Vec<_> = paths.iter().map(|path| path.as_path()).collect();
+    for (answer, file) in store_files(pacs.dicom, &paths).await.iter().zip(files) {
+        assert!(matches!(answer.status, Some(0 | 0xB007)), "{file}: {answer:?}");
+    }
+    let studies = json_of(&pacs, "/dicom-web/studies").await;
+    let mut compared = 0;
+    for study in studies.as_array().expect("studies") {
+        let uid = study["0020000D"]["Value"][0].as_str().expect("a UID");
+        compared += compare_with_xml(&pacs, &format!("/dicom-web/studies/{uid}/metadata")).await;
+    }
+    assert!(compared > 1_000, "{compared} attributes");
+    let series = "/dicom-web/studies/1.2.3.1/series/1.2.3.1.1";
+    compare_with_xml(&pacs, &format!("{series}/metadata")).await;
+    let instance = format!("{series}/instances/1.2.3.1.1.1/metadata");
+    compare_with_xml(&pacs, &instance).await;
+
+    let single = [("accept", "application/dicom+xml")];
+    let several = pacs.admin.get_with(&format!("{series}/metadata"), &single).await;
+    assert_eq!(parts(several).await.len(), 2, "several cannot come alone");
+    let one = pacs.admin.get_with(&instance, &single).await;
+    assert_eq!(one.headers()["content-type"], "application/dicom+xml");
+    let tag = one.headers()["etag"].to_str().expect("text").to_owned();
+    let seen = [("accept", "application/dicom+xml"), ("if-none-match", &tag)];
+    assert_eq!(pacs.admin.get_with(&instance, &seen).await.status(), 304);
+    // The JSON is other bytes.
+    let other = [("accept", "application/dicom+json"), ("if-none-match", &tag)];
+    assert_eq!(pacs.admin.get_with(&instance, &other).await.status(), 200);
+    assert_eq!(pacs.admin.get_with(&instance, &[("accept", "text/csv")]).await.status(), 406);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bulk_data_comes_in_ranges_and_in_parts() {
     let pacs = archive().await;
     let path = "/dicom-web/studies/1.2.3.3/series/1.2.3.3.1/instances/1.2.3.3.1.1/bulkdata/00991001";
@@ -74,7 +110,7 @@ async fn bulk_data_comes_in_ranges_and_in_parts() {
 }
 
 /// Content types and bodies of a multipart answer.
-async fn parts(response: reqwest::Response) -> Vec<(String, Vec<u8>)> {
+pub async fn parts(response: reqwest::Response) -> Vec<(String, Vec<u8>)> {
     assert_eq!(response.status(), 200);
     let kind = response.headers()["content-type"].to_str().expect("text").to_owned();
     let boundary = kind.split("boundary=").nth(1).unwrap_or_else(|| panic!("{kind}")).trim_matches('"');

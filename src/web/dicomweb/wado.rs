@@ -153,7 +153,7 @@ fn pieces(data_set: Sendable) -> impl Stream<Item = std::io::Result<Bytes>> {
     })
 }
 
-fn one(bytes: Vec<u8>) -> impl Stream<Item = std::io::Result<Bytes>> {
+pub(super) fn one(bytes: Vec<u8>) -> impl Stream<Item = std::io::Result<Bytes>> {
     stream::once(ready(Ok(Bytes::from(bytes))))
 }
 
@@ -207,7 +207,7 @@ fn bytes(mut response: HttpResponseBuilder, kind: &str) -> HttpResponseBuilder {
 }
 
 /// What stands in no instance, as good as certain.
-fn boundary() -> String {
+pub(super) fn boundary() -> String {
     let mut bits = [0; 16];
     match getrandom::fill(&mut bits) {
         Ok(()) => hex::encode(bits),
