@@ -2,10 +2,12 @@
 //! show, with the same rights and the same trace.
 
 mod media;
+mod multipart;
 mod parameters;
 pub mod qido;
 pub mod rendered;
 pub mod wado;
+pub mod wado_uri;
 
 use std::future::{Ready, ready};
 
@@ -24,6 +26,13 @@ pub const ROOT: &str = "/dicom-web";
 /// The beginning of the addresses of a caller's own view: `https://pacs.local/dicom-web`.
 fn root(caller: &Caller) -> String {
     format!("{}{ROOT}", caller.client.site())
+}
+
+/// The address of an instance, below the beginning that is the same for all.
+fn address(root: &str, holding: &Holding) -> String {
+    let row = holding.row();
+    let (study, series) = (&row.study_instance_uid, &row.series_instance_uid);
+    format!("{root}/studies/{study}/series/{series}/instances/{}", row.sop_instance_uid)
 }
 
 /// What an address names: the UIDs that stand in it.

@@ -51,12 +51,14 @@ mod web_peer;
 mod web_picture;
 mod web_refused;
 mod web_remote;
+mod web_rendered;
 mod web_role;
 mod web_share;
 mod web_study;
 mod web_user;
 mod web_viewer;
 mod web_wado;
+mod web_wado_uri;
 
 #[path = "../../benches/peers/rows.rs"]
 mod rows;

@@ -62,10 +62,14 @@ const TABLE: &str = "
     GET  /dicom-web/studies/{study}/series/{series}/instances/{instance}/frames/{frames} 401 200 404 200 200 200 200 200 200
     GET  /dicom-web/studies/{study}/series/{series}/instances/{instance}/bulkdata/{path:.+} 401 200 404 200 200 200 200 200 200
     GET  /dicom-web/studies/{study}/series/{series}/instances/{instance}/rendered 401 200 404 200 200 200 200 200 200
-    GET  /dicom-web/studies/{study}/series/{series}/instances/{instance}/frames/{frame}/rendered 401 200 404 200 200 200 200 200 200
+    GET  /dicom-web/studies/{study}/series/{series}/instances/{instance}/frames/{frames}/rendered 401 200 404 200 200 200 200 200 200
+    GET  /dicom-web/studies/{study}/rendered                401 200 404 200 200 200 200 200 200
+    GET  /dicom-web/studies/{study}/series/{series}/rendered 401 200 404 200 200 200 200 200 200
     GET  /dicom-web/studies/{study}/thumbnail               401 200 404 200 200 200 200 200 200
     GET  /dicom-web/studies/{study}/series/{series}/thumbnail 401 200 404 200 200 200 200 200 200
     GET  /dicom-web/studies/{study}/series/{series}/instances/{instance}/thumbnail 401 200 404 200 200 200 200 200 200
+    GET  /dicom-web/studies/{study}/series/{series}/instances/{instance}/frames/{frame}/thumbnail 401 200 404 200 200 200 200 200 200
+    GET  /wado                                              401 200 404 200 200 200 200 200 200
 
     GET  /login                                             200 200 303 303 303 303 303 200 200
     POST /login                                             401 401 401 401 401 401 401 403 403
@@ -199,6 +203,9 @@ fn concrete(pattern: &str) -> String {
     match pattern {
         "/studies/{study}/viewer/stack.json" => format!("{path}?series=1.2.3.1.1"),
         "/send" => format!("{path}?study=1.2.3.1"),
+        "/wado" => {
+            format!("{path}?requestType=WADO&studyUID=1.2.3.1&seriesUID=1.2.3.1.1&objectUID=1.2.3.1.1.1")
+        }
         _ => path,
     }
 }

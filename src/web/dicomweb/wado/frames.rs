@@ -1,13 +1,14 @@
 //! Frames, PS3.18 section 10.4.1.1.5.
 
+use std::future::ready;
 use std::sync::Arc;
 
-use actix_web::web::{Bytes, Data, block};
+use actix_web::web::{Data, block};
 use actix_web::{HttpRequest, HttpResponse};
 use dicom_dictionary_std::uids;
 use futures_util::{StreamExt, stream};
 
-use super::{boundary, broken, bytes, content_type, one, ranges};
+use super::{broken, bytes, content_type, ranges};
 use crate::archive::Archive;
 use crate::archive::retrieve::{Frame, Header, Holding};
 use crate::codec::FrameFormat;
@@ -15,10 +16,11 @@ use crate::dicom::reencode::Target;
 use crate::dicom::uid::{Encoding, TransferSyntaxUid};
 use crate::web::App;
 use crate::web::access::Caller;
-use crate::web::dicomweb::Named;
 use crate::web::dicomweb::media::{self, Range};
+use crate::web::dicomweb::multipart::{self, Part, cut_off};
+use crate::web::dicomweb::{Named, address, root};
 use crate::web::error::Error;
-use crate::web::picture::series_seen;
+use crate::web::picture::{frame_of, series_seen};
 
 /// Frames in one answer.
 const MOST_FRAMES: usize = 1000;
@@ -31,17 +33,7 @@ pub async fn get(
     named: Named,
 ) -> Result<HttpResponse, Error> {
     let holding = named.only(&app, &caller).await?;
-    let list = request.match_info().query("frames");
-    let last = usize::try_from(holding.row().number_of_frames.max(1)).unwrap_or(usize::MAX);
-    let wanted: Option<Vec<usize>> = list
-        .split(',')
-        .take(MOST_FRAMES + 1)
-        .map(|number| number.trim().parse().ok().filter(|number| (1..=last).contains(number)))
-        .collect();
-    let wanted = wanted.ok_or(Error::NotFound)?;
-    if wanted.len() > MOST_FRAMES {
-        return Err(Error::Invalid(format!("At most {MOST_FRAMES} frames come in one answer.")));
-    }
+    let wanted = listed(&holding, request.match_info().query("frames"))?;
     let stored = holding.transfer_syntax().clone();
     let (name, is_single) = frame_type(&ranges(&request), &stored)?;
     if is_single && wanted.len() > 1 {
@@ -61,22 +53,32 @@ pub async fn get(
     let kind = content_type(name, &syntax);
     let frames = Arc::new(Frames { archive: app.archive.clone(), holding, header });
     // What cannot be read is found out before anything is sent.
-    let first = frames.clone().read(wanted.first().copied().unwrap_or(1)).await?;
+    let first0 = wanted.first().copied().ok_or(Error::NotFound)?;
+    let first = frames.clone().read(first0).await?;
     if is_single {
         return Ok(bytes(HttpResponse::Ok(), &kind).body(first));
     }
-    let boundary = boundary();
-    let multipart = format!("multipart/related; type=\"{name}\"; boundary={boundary}");
-    let end = format!("--{boundary}--\r\n");
-    let head = format!("--{boundary}\r\nContent-Type: {kind}\r\n\r\n");
-    let part = move |frame: Vec<u8>| Bytes::from([head.as_bytes(), &frame, b"\r\n"].concat());
-    let first = one(part(first).to_vec());
-    let others = stream::iter(wanted.into_iter().skip(1)).then(move |number| {
-        let read = frames.clone().read(number);
+    let instance = address(&root(&caller), &frames.holding);
+    let part = move |frame0: u32, frame: Vec<u8>| {
+        Part::of(&kind, format!("{instance}/frames/{}", frame0.saturating_add(1)), frame.into())
+    };
+    let first = stream::once(ready(Ok(part(first0, first))));
+    let others = stream::iter(wanted.into_iter().skip(1)).then(move |frame0| {
+        let read = frames.clone().read(frame0);
         let part = part.clone();
-        async move { read.await.map(part).map_err(std::io::Error::other) }
+        async move { read.await.map(|frame| part(frame0, frame)).map_err(|err| cut_off(&err)) }
     });
-    Ok(bytes(HttpResponse::Ok(), &multipart).streaming(first.chain(others).chain(one(end.into()))))
+    Ok(multipart::answer(name, first.chain(others)))
+}
+
+/// The frames that an address names, counted from 0: `1,5,2`.
+pub fn listed(holding: &Holding, list: &str) -> Result<Vec<u32>, Error> {
+    let numbers = list.split(',').take(MOST_FRAMES + 1).map(str::trim);
+    let frames = numbers.map(|number| frame_of(holding, number)).collect::<Result<Vec<u32>, Error>>()?;
+    if frames.len() > MOST_FRAMES {
+        return Err(Error::Invalid(format!("At most {MOST_FRAMES} frames come in one answer.")));
+    }
+    Ok(frames)
 }
 
 /// The frames of an instance.
@@ -87,18 +89,17 @@ struct Frames {
 }
 
 impl Frames {
-    /// A frame, counted from 1, as it is stored.
-    async fn read(self: Arc<Frames>, number: usize) -> Result<Vec<u8>, Error> {
+    /// A frame, counted from 0, as it is stored.
+    async fn read(self: Arc<Frames>, frame0: u32) -> Result<Vec<u8>, Error> {
         let read = move || {
             let Frames { archive, holding, header } = &*self;
-            let frame0 = number.saturating_sub(1);
             let format = header.pixel_data.as_ref().and_then(|pixels| {
                 FrameFormat::from_data_set(&header.data_set, holding.transfer_syntax(), pixels).ok()
             });
-            let native = format.and_then(|format| format.native_frame(u32::try_from(frame0).ok()?));
+            let native = format.and_then(|format| format.native_frame(frame0));
             let frame = match native {
                 Some(native) => Frame::Native { offset: native.offset, length: native.length },
-                None => Frame::Encapsulated(frame0),
+                None => Frame::Encapsulated(usize::try_from(frame0).unwrap_or(usize::MAX)),
             };
             archive.frame_bytes(holding, header, frame)
         };

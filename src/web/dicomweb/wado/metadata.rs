@@ -12,11 +12,11 @@ use flate2::write::GzEncoder;
 use moka::sync::Cache;
 use sha2::{Digest, Sha256};
 
-use super::{broken, is_seen, ranges};
+use super::{broken, first_of_each_series, is_seen, ranges};
 use crate::archive::retrieve::{Holding, Unreadable};
 use crate::web::App;
 use crate::web::access::Caller;
-use crate::web::dicomweb::{Named, media, root};
+use crate::web::dicomweb::{Named, address, media, root};
 use crate::web::error::Error;
 use crate::web::picture::series_seen;
 
@@ -101,20 +101,6 @@ pub async fn get(
     };
     let text = block(unzip).await.map_err(|err| Error::Unavailable(err.into()))?.map_err(Error::internal)?;
     Ok(response.insert_header(header::ContentEncoding::Identity).body(text))
-}
-
-fn first_of_each_series(holdings: &[Holding]) -> impl Iterator<Item = &Holding> {
-    let mut last = "";
-    holdings.iter().filter(move |holding| {
-        let series = holding.row().series_instance_uid.as_str();
-        std::mem::replace(&mut last, series) != series
-    })
-}
-
-fn address(root: &str, holding: &Holding) -> String {
-    let row = holding.row();
-    let (study, series) = (&row.study_instance_uid, &row.series_instance_uid);
-    format!("{root}/studies/{study}/series/{series}/instances/{}", row.sop_instance_uid)
 }
 
 fn tag(kind: &str, holdings: &[Holding], root: &str) -> EntityTag {
