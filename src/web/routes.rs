@@ -87,6 +87,12 @@ routes! {
     GET  "/dicom-web/studies/{study}/series/{series}/metadata" May(View) => wado::metadata::get;
     GET  "/dicom-web/studies/{study}/series/{series}/instances/{instance}/metadata" May(View) => wado::metadata::get;
     GET  "/dicom-web/studies/{study}/series/{series}/instances/{instance}/frames/{frames}" May(View) => wado::frames::get;
+    GET  "/dicom-web/studies/{study}/pixeldata"        May(View)       => wado::frames::pixel_data;
+    GET  "/dicom-web/studies/{study}/series/{series}/pixeldata" May(View) => wado::frames::pixel_data;
+    GET  "/dicom-web/studies/{study}/series/{series}/instances/{instance}/pixeldata" May(View) => wado::frames::pixel_data;
+    GET  "/dicom-web/studies/{study}/bulkdata"         May(Download)   => wado::bulkdata::all;
+    GET  "/dicom-web/studies/{study}/series/{series}/bulkdata" May(Download) => wado::bulkdata::all;
+    GET  "/dicom-web/studies/{study}/series/{series}/instances/{instance}/bulkdata" May(Download) => wado::bulkdata::all;
     GET  "/dicom-web/studies/{study}/series/{series}/instances/{instance}/bulkdata/{path:.+}" May(View) => wado::bulkdata::get;
     GET  "/dicom-web/studies/{study}/series/{series}/instances/{instance}/rendered" May(View) => rendered::instance;
     GET  "/dicom-web/studies/{study}/series/{series}/instances/{instance}/frames/{frames}/rendered" May(View) => rendered::frames;

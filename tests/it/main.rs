@@ -44,6 +44,7 @@ mod web_account;
 mod web_association;
 mod web_browser;
 mod web_dicomweb;
+mod web_frames;
 mod web_group;
 mod web_hostile;
 mod web_job;

@@ -60,6 +60,12 @@ const TABLE: &str = "
     GET  /dicom-web/studies/{study}/series/{series}/metadata 401 200 404 200 200 200 200 200 200
     GET  /dicom-web/studies/{study}/series/{series}/instances/{instance}/metadata 401 200 404 200 200 200 200 200 200
     GET  /dicom-web/studies/{study}/series/{series}/instances/{instance}/frames/{frames} 401 200 404 200 200 200 200 200 200
+    GET  /dicom-web/studies/{study}/pixeldata               401 200 404 200 200 200 200 200 200
+    GET  /dicom-web/studies/{study}/series/{series}/pixeldata 401 200 404 200 200 200 200 200 200
+    GET  /dicom-web/studies/{study}/series/{series}/instances/{instance}/pixeldata 401 200 404 200 200 200 200 200 200
+    GET  /dicom-web/studies/{study}/bulkdata                401 403 404 200 403 200 200 403 200
+    GET  /dicom-web/studies/{study}/series/{series}/bulkdata 401 403 404 200 403 200 200 403 200
+    GET  /dicom-web/studies/{study}/series/{series}/instances/{instance}/bulkdata 401 403 404 200 403 200 200 403 200
     GET  /dicom-web/studies/{study}/series/{series}/instances/{instance}/bulkdata/{path:.+} 401 200 404 200 200 200 200 200 200
     GET  /dicom-web/studies/{study}/series/{series}/instances/{instance}/rendered 401 200 404 200 200 200 200 200 200
     GET  /dicom-web/studies/{study}/series/{series}/instances/{instance}/frames/{frames}/rendered 401 200 404 200 200 200 200 200 200

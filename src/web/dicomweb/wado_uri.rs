@@ -13,11 +13,12 @@ use super::wado::Wanted;
 use crate::archive::retrieve::Holding;
 use crate::db::audit::Action;
 use crate::db::role::Right;
+use crate::dicom::sop_class::Kind;
 use crate::web::App;
 use crate::web::access::{Caller, NOT_ALLOWED};
 use crate::web::error::Error;
 use crate::web::instance::about;
-use crate::web::picture::frame_of;
+use crate::web::picture::{frame_of, kind_of};
 
 /// What stands behind the question mark.
 #[derive(Debug)]
@@ -82,7 +83,10 @@ fn comes(ranges: &[Range], holding: &Holding, shown_as: ShownAs, is_frame: bool)
     match shown_as {
         ShownAs::Pictures if is_single => media::choose(ranges, &[pictures.as_slice(), &[FILE]].concat()),
         ShownAs::Pictures => media::choose(ranges, &[[FILE].as_slice(), &pictures].concat()),
-        ShownAs::Report => media::choose(ranges, &[("text/html", Comes::Shown), FILE]),
+        ShownAs::Report if matches!(kind_of(holding), Kind::Report | Kind::KeyObjects) => {
+            media::choose(ranges, &[("text/html", Comes::Shown), FILE])
+        }
+        ShownAs::Report => media::choose(ranges, &[FILE, ("text/html", Comes::Shown)]),
         // Which type these are stands within them.
         ShownAs::Video | ShownAs::Document => Ok(media::choose(ranges, &[FILE]).unwrap_or(Comes::Shown)),
     }

@@ -1,5 +1,6 @@
-//! Bulk data, PS3.18 section 10.4.1.1.4: one value of an instance, all of it or a range.
+//! Bulk data, PS3.18 section 10.4.1.1.4: one value of an instance, all of it or a range, or all values there are.
 
+use std::future::ready;
 use std::sync::Arc;
 
 use actix_web::body::SizedStream;
@@ -10,14 +11,15 @@ use actix_web::{HttpRequest, HttpResponse};
 use dicom_dictionary_std::tags;
 use futures_util::{Stream, StreamExt, stream};
 
-use super::{broken, bytes, one, ranges};
+use super::{broken, bytes, first_of_each_series, one, ranges};
 use crate::archive::Archive;
 use crate::archive::retrieve::{Bulk, Holding, Stretch};
+use crate::db::audit::Action;
 use crate::db::role::Right;
 use crate::dicom::json::ElementPath;
 use crate::web::App;
 use crate::web::access::{Caller, NOT_ALLOWED};
-use crate::web::dicomweb::multipart::{self, Body, Part};
+use crate::web::dicomweb::multipart::{self, Body, Part, cut_off};
 use crate::web::dicomweb::{Named, address, media, root};
 use crate::web::error::Error;
 use crate::web::instance::chunks_of;
@@ -54,8 +56,73 @@ pub async fn get(
     Ok(ranged(&request, found, KIND))
 }
 
+/// `GET …/bulkdata` of an instance, a series or a study: every value that metadata only tells the address of, documents
+/// too, which is why it takes the right to take files away.
+pub async fn all(
+    caller: Caller,
+    app: Data<App>,
+    request: HttpRequest,
+    named: Named,
+) -> Result<HttpResponse, Error> {
+    let ranges = ranges(&request);
+    let ((), range) = media::choose_for(&ranges, &[(KIND, ())])?;
+    if range.name == KIND {
+        return Err(Error::NotAcceptable("Several values come as multipart/related.".to_owned()));
+    }
+    let holdings = named.holdings(&app, &caller).await?;
+    for holding in first_of_each_series(&holdings) {
+        let row = holding.row();
+        let entry = caller.did(Action::Download, "bulk data by DICOMweb");
+        let entry = entry.study(&row.study_instance_uid).series(&row.series_instance_uid);
+        caller.record(&app, entry).await?;
+    }
+    let root = root(&caller);
+    let parts = stream::iter(holdings).then(move |holding| {
+        let (app, location) = (app.clone(), address(&root, &holding));
+        async move { values(&app, holding, location).await.map_err(|err| cut_off(&err)) }
+    });
+    let parts = parts.flat_map(|values| match values {
+        Ok(parts) => parts,
+        Err(err) => stream::once(ready(Err(err))).boxed_local(),
+    });
+    Ok(multipart::answer(KIND, parts))
+}
+
+/// The values of an instance, one after the other.
+async fn values(
+    app: &App,
+    holding: Holding,
+    location: String,
+) -> Result<stream::LocalBoxStream<'static, std::io::Result<Part>>, Error> {
+    let processor = app.pictures.processor().await?;
+    let (archive, wanted) = (app.archive.clone(), holding.clone());
+    let find = move || {
+        let _processor = processor;
+        let (mut paths, mut text) = (Vec::new(), Vec::new());
+        let found = |path: &ElementPath| {
+            paths.push(path.clone());
+            String::new()
+        };
+        archive.json(&wanted, &[], found, &mut text).map(|()| paths)
+    };
+    let paths =
+        block(find).await.map_err(|err| Error::Unavailable(err.into()))?.map_err(|err| broken(&err))?;
+    let archive = app.archive.clone();
+    let parts = stream::iter(paths).then(move |path| {
+        let (archive, holding, location) =
+            (archive.clone(), holding.clone(), format!("{location}/bulkdata/{path}"));
+        async move {
+            let found = value(&archive, &holding, path).await.map_err(|err| cut_off(&err))?;
+            let found = found.ok_or_else(|| std::io::Error::other("a value is no longer where it was"))?;
+            let length = found.length();
+            Ok(Part { kind: KIND.to_owned(), location, body: part_of(found, 0, length) })
+        }
+    });
+    Ok(parts.boxed_local())
+}
+
 fn one_part(part: Part) -> impl Stream<Item = std::io::Result<Part>> {
-    stream::once(std::future::ready(Ok(part)))
+    stream::once(ready(Ok(part)))
 }
 
 /// A value of an instance by its path, off the asynchronous threads.
