@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use moka::sync::Cache;
 
-pub use self::bulk::Bulk;
+pub use self::bulk::{Bulk, Stretch};
 pub use self::pixels::{Frame, NativePixels};
 use super::{Archive, Error};
 use crate::db::frame::{self, EquipmentRow, SeriesRow, StackRow, StoredRow, StudyRow};

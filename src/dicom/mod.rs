@@ -3,6 +3,7 @@
 pub mod ae_title;
 pub mod attributes;
 pub mod charset;
+pub mod cine;
 pub mod commitment;
 pub mod data_set;
 pub mod dictionary;

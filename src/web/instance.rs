@@ -18,7 +18,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use self::attributes::Listing;
-use self::report::Part;
+pub(super) use self::report::Part;
 use super::App;
 use super::access::{Caller, NOT_ALLOWED};
 use super::error::Error;
@@ -28,6 +28,7 @@ use super::text;
 use crate::archive::retrieve::{Holding, Unreadable, read_from_memory};
 use crate::db::audit::{Action, Entry};
 use crate::db::role::Right;
+use crate::dicom::data_set::DataSet;
 use crate::dicom::sop_class;
 
 /// Rows on a page.
@@ -113,7 +114,7 @@ pub async fn show_quarantined(
 }
 
 /// What somebody did with an instance, for the audit trail.
-fn about(caller: &Caller, action: Action, holding: &Holding) -> Entry {
+pub(super) fn about(caller: &Caller, action: Action, holding: &Holding) -> Entry {
     let row = holding.row();
     let entry = caller.did(action, format!("instance {}", row.sop_instance_uid));
     entry.study(&row.study_instance_uid).series(&row.series_instance_uid)
@@ -191,6 +192,23 @@ async fn attributes_page(
     page::html(&shown)
 }
 
+/// A report as its page shows it, with its title and all other attributes; none where the instance is no report.
+pub(super) async fn report_of(app: &App, holding: &Holding) -> Result<Option<Report>, Error> {
+    let _processor = app.pictures.processor().await?;
+    let data_set = app.archive.attributes(holding, VALUE_BYTES).await.map_err(|err| match err {
+        Unreadable::Archive(err) => Error::from(err),
+        err => Error::Invalid(format!("The report cannot be read: {err}.")),
+    })?;
+    Ok(report::report(&data_set).map(|(title, parts)| Report { title, parts, data_set }))
+}
+
+/// A structured report.
+pub(super) struct Report {
+    pub(super) title: String,
+    pub(super) parts: Vec<Part>,
+    pub(super) data_set: DataSet,
+}
+
 /// What can be shown, or the sentence in its place; what is not the instance's fault goes on as an error.
 fn readable<T>(read: Result<T, Unreadable>) -> Result<Result<T, String>, Error> {
     match read {
@@ -263,11 +281,11 @@ fn chunks(file: File, length: u64) -> impl stream::Stream<Item = std::io::Result
 
 /// So many bytes of a file from there on, in pieces.
 pub(super) fn chunks_of(
-    file: File,
+    file: impl Into<Arc<File>>,
     start: u64,
     length: u64,
 ) -> impl stream::Stream<Item = std::io::Result<Bytes>> {
-    let file = Arc::new(file);
+    let file = file.into();
     let end = start.saturating_add(length);
     stream::try_unfold(start, move |offset: u64| {
         let file = Arc::clone(&file);

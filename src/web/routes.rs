@@ -11,7 +11,7 @@ use actix_web::{HttpResponse, Resource, guard, web};
 
 use super::access::Needs::{Anybody, Enrolling, Files, Nothing, Person, Right as May};
 use super::access::{self, Needs};
-use super::dicomweb::{qido, rendered, stow, wado};
+use super::dicomweb::{qido, rendered, stow, wado, wado_uri};
 use super::{
     account, assets, association, audit, error, events, grant, group, health, hsts, instance, job, page,
     patient, peer, picture, quarantine, remote, role, rules, send, share, sign_in, study, system, upload,
@@ -89,12 +89,22 @@ routes! {
     GET  "/dicom-web/studies/{study}/series/{series}/metadata" May(View) => wado::metadata::get;
     GET  "/dicom-web/studies/{study}/series/{series}/instances/{instance}/metadata" May(View) => wado::metadata::get;
     GET  "/dicom-web/studies/{study}/series/{series}/instances/{instance}/frames/{frames}" May(View) => wado::frames::get;
+    GET  "/dicom-web/studies/{study}/pixeldata"        May(View)       => wado::frames::pixel_data;
+    GET  "/dicom-web/studies/{study}/series/{series}/pixeldata" May(View) => wado::frames::pixel_data;
+    GET  "/dicom-web/studies/{study}/series/{series}/instances/{instance}/pixeldata" May(View) => wado::frames::pixel_data;
+    GET  "/dicom-web/studies/{study}/bulkdata"         May(Download)   => wado::bulkdata::all;
+    GET  "/dicom-web/studies/{study}/series/{series}/bulkdata" May(Download) => wado::bulkdata::all;
+    GET  "/dicom-web/studies/{study}/series/{series}/instances/{instance}/bulkdata" May(Download) => wado::bulkdata::all;
     GET  "/dicom-web/studies/{study}/series/{series}/instances/{instance}/bulkdata/{path:.+}" May(View) => wado::bulkdata::get;
     GET  "/dicom-web/studies/{study}/series/{series}/instances/{instance}/rendered" May(View) => rendered::instance;
-    GET  "/dicom-web/studies/{study}/series/{series}/instances/{instance}/frames/{frame}/rendered" May(View) => rendered::frame;
+    GET  "/dicom-web/studies/{study}/series/{series}/instances/{instance}/frames/{frames}/rendered" May(View) => rendered::frames;
+    GET  "/dicom-web/studies/{study}/rendered"         May(View)       => rendered::several;
+    GET  "/dicom-web/studies/{study}/series/{series}/rendered" May(View) => rendered::several;
     GET  "/dicom-web/studies/{study}/thumbnail"        May(View)       => rendered::thumbnail;
     GET  "/dicom-web/studies/{study}/series/{series}/thumbnail" May(View) => rendered::thumbnail;
     GET  "/dicom-web/studies/{study}/series/{series}/instances/{instance}/thumbnail" May(View) => rendered::thumbnail;
+    GET  "/dicom-web/studies/{study}/series/{series}/instances/{instance}/frames/{frame}/thumbnail" May(View) => rendered::frame_thumbnail;
+    GET  "/wado"                                       May(View)       => wado_uri::get;
 
     GET  "/login"                                      Anybody         => sign_in::show;
     POST "/login"                                      Anybody         => sign_in::sign_in;

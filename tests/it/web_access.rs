@@ -62,12 +62,22 @@ const TABLE: &str = "
     GET  /dicom-web/studies/{study}/series/{series}/metadata 401 200 404 200 200 200 200 200 200
     GET  /dicom-web/studies/{study}/series/{series}/instances/{instance}/metadata 401 200 404 200 200 200 200 200 200
     GET  /dicom-web/studies/{study}/series/{series}/instances/{instance}/frames/{frames} 401 200 404 200 200 200 200 200 200
+    GET  /dicom-web/studies/{study}/pixeldata               401 200 404 200 200 200 200 200 200
+    GET  /dicom-web/studies/{study}/series/{series}/pixeldata 401 200 404 200 200 200 200 200 200
+    GET  /dicom-web/studies/{study}/series/{series}/instances/{instance}/pixeldata 401 200 404 200 200 200 200 200 200
+    GET  /dicom-web/studies/{study}/bulkdata                401 403 404 200 403 200 200 403 200
+    GET  /dicom-web/studies/{study}/series/{series}/bulkdata 401 403 404 200 403 200 200 403 200
+    GET  /dicom-web/studies/{study}/series/{series}/instances/{instance}/bulkdata 401 403 404 200 403 200 200 403 200
     GET  /dicom-web/studies/{study}/series/{series}/instances/{instance}/bulkdata/{path:.+} 401 200 404 200 200 200 200 200 200
     GET  /dicom-web/studies/{study}/series/{series}/instances/{instance}/rendered 401 200 404 200 200 200 200 200 200
-    GET  /dicom-web/studies/{study}/series/{series}/instances/{instance}/frames/{frame}/rendered 401 200 404 200 200 200 200 200 200
+    GET  /dicom-web/studies/{study}/series/{series}/instances/{instance}/frames/{frames}/rendered 401 200 404 200 200 200 200 200 200
+    GET  /dicom-web/studies/{study}/rendered                401 200 404 200 200 200 200 200 200
+    GET  /dicom-web/studies/{study}/series/{series}/rendered 401 200 404 200 200 200 200 200 200
     GET  /dicom-web/studies/{study}/thumbnail               401 200 404 200 200 200 200 200 200
     GET  /dicom-web/studies/{study}/series/{series}/thumbnail 401 200 404 200 200 200 200 200 200
     GET  /dicom-web/studies/{study}/series/{series}/instances/{instance}/thumbnail 401 200 404 200 200 200 200 200 200
+    GET  /dicom-web/studies/{study}/series/{series}/instances/{instance}/frames/{frame}/thumbnail 401 200 404 200 200 200 200 200 200
+    GET  /wado                                              401 200 404 200 200 200 200 200 200
 
     GET  /login                                             200 200 303 303 303 303 303 200 200
     POST /login                                             401 401 401 401 401 401 401 403 403
@@ -207,6 +217,9 @@ fn concrete(pattern: &str) -> String {
         "/studies/{study}/viewer/stack.json" => format!("{path}?series=1.2.3.1.1"),
         "/send" => format!("{path}?study=1.2.3.1"),
         "/upload/pieces/{upload}" => format!("{path}?offset=0&size=1"),
+        "/wado" => {
+            format!("{path}?requestType=WADO&studyUID=1.2.3.1&seriesUID=1.2.3.1.1&objectUID=1.2.3.1.1.1")
+        }
         _ => path,
     }
 }

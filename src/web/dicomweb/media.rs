@@ -17,6 +17,11 @@ pub struct Range {
 }
 
 impl Range {
+    /// One media type.
+    pub fn of(name: &str) -> Range {
+        Range { name: name.to_owned(), parameters: Vec::new(), quality: 1000 }
+    }
+
     /// A parameter by its name.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
@@ -49,7 +54,7 @@ pub fn ranges(request: &HttpRequest, accept: Option<&str>) -> Vec<Range> {
     };
     let mut ranges: Vec<Range> = split(&said, ',').into_iter().filter_map(media_type).collect();
     if ranges.is_empty() {
-        ranges.push(Range { name: "*/*".to_owned(), parameters: Vec::new(), quality: 1000 });
+        ranges.push(Range::of("*/*"));
     }
     ranges.sort_by_key(|range| std::cmp::Reverse(range.quality));
     ranges

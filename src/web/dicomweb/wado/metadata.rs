@@ -12,12 +12,12 @@ use flate2::write::GzEncoder;
 use moka::sync::Cache;
 use sha2::{Digest, Sha256};
 
-use super::{broken, is_seen, ranges};
+use super::{broken, first_of_each_series, is_seen, ranges};
 use crate::archive::retrieve::{Holding, Unreadable};
 use crate::web::App;
 use crate::web::access::Caller;
 use crate::web::dicomweb::xml::{self, XML};
-use crate::web::dicomweb::{Named, media, root};
+use crate::web::dicomweb::{Named, address, media, root};
 use crate::web::error::Error;
 use crate::web::picture::series_seen;
 
@@ -126,20 +126,6 @@ async fn made(app: &App, holdings: Vec<Holding>, root: String) -> Result<Bytes, 
     };
     let made = block(made).await.map_err(|err| Error::Unavailable(err.into()))?;
     made.map(Bytes::from).map_err(|err| broken(&err))
-}
-
-fn first_of_each_series(holdings: &[Holding]) -> impl Iterator<Item = &Holding> {
-    let mut last = "";
-    holdings.iter().filter(move |holding| {
-        let series = holding.row().series_instance_uid.as_str();
-        std::mem::replace(&mut last, series) != series
-    })
-}
-
-fn address(root: &str, holding: &Holding) -> String {
-    let row = holding.row();
-    let (study, series) = (&row.study_instance_uid, &row.series_instance_uid);
-    format!("{root}/studies/{study}/series/{series}/instances/{}", row.sop_instance_uid)
 }
 
 /// What the metadata of these instances is kept under: it changes when they do.
