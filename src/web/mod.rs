@@ -16,6 +16,7 @@ pub mod health;
 pub mod hsts;
 pub mod instance;
 pub mod job;
+pub mod ohif;
 pub mod page;
 pub mod patient;
 pub mod peer;
@@ -55,6 +56,8 @@ pub struct App {
     pub pictures: picture::Pictures,
     /// Metadata of what was asked for lately, zipped, by its entity tag.
     pub metadata: moka::sync::Cache<String, actix_web::web::Bytes>,
+    /// A second viewer, where one is given.
+    pub ohif: Option<ohif::folder::Folder>,
     /// What the pages say of this server.
     pub about: About,
     /// Who may come in, and the trail they leave.

@@ -13,8 +13,8 @@ use super::access::Needs::{Anybody, Enrolling, Nothing, Person, Right as May};
 use super::access::{self, Needs};
 use super::dicomweb::{qido, rendered, wado};
 use super::{
-    account, assets, association, audit, error, events, grant, group, health, hsts, instance, job, page,
-    patient, peer, picture, quarantine, remote, role, rules, send, share, sign_in, study, system, user,
+    account, assets, association, audit, error, events, grant, group, health, hsts, instance, job, ohif,
+    page, patient, peer, picture, quarantine, remote, role, rules, send, share, sign_in, study, system, user,
     viewer,
 };
 use crate::db::role::Right::{Administer, Download, Edit, QueryRemote, Send, Share, View};
@@ -93,6 +93,9 @@ routes! {
     GET  "/dicom-web/studies/{study}/thumbnail"        May(View)       => rendered::thumbnail;
     GET  "/dicom-web/studies/{study}/series/{series}/thumbnail" May(View) => rendered::thumbnail;
     GET  "/dicom-web/studies/{study}/series/{series}/instances/{instance}/thumbnail" May(View) => rendered::thumbnail;
+
+    GET  "/ohif"                                       May(View)       => ohif::home;
+    GET  "/ohif/{name:.*}"                             May(View)       => ohif::get;
 
     GET  "/login"                                      Anybody         => sign_in::show;
     POST "/login"                                      Anybody         => sign_in::sign_in;
