@@ -28,6 +28,7 @@ mod dimse_store;
 mod durability;
 mod jobs;
 mod memory;
+mod ohif_browser;
 mod private_server;
 mod pydicom_files;
 mod race;
