@@ -1,8 +1,12 @@
-# filmroom: `make demo` to see it, `make test` to check it, `make bench` to measure it. All install what they need first.
+# filmroom: `make demo` to see it, `make test` to check it, `make bench` to measure it, `make ohif` for a second viewer. All
+# install what they need first.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench
+.PHONY: help demo test bench ohif
+
+# Where `make ohif` puts the viewer.
+OHIF_DIR ?= ohif
 
 # What .ci/install puts into the project comes after what the machine has.
 export PATH := $(PATH):$(HOME)/.cargo/bin:$(CURDIR)/.tools/bin
@@ -12,6 +16,7 @@ help:
 	@echo 'make test   installs what is missing, checks the code and runs all tests'
 	@echo 'make bench  installs Orthanc and DCMTK where missing, and measures filmroom beside them; about 35 minutes'
 	@echo '            ONLY=store,tiny,list,query,retrieve,web,stow,picture,size or ONLY=micro for a part, ROUNDS=5, PEERS=no'
+	@echo 'make ohif   takes the OHIF viewer from npm into the folder ohif; OHIF_DIR=/elsewhere for another'
 	@echo
 	@echo 'Rust has to be there: https://rustup.rs. On Debian and Ubuntu the rest is installed with apt-get,'
 	@echo 'on other systems you are told what to install. "cargo build --release" alone makes the program.'
@@ -38,3 +43,8 @@ ifeq ($(ONLY),micro)
 else
 	cargo bench --locked --bench peers
 endif
+
+ohif:
+	@.ci/install ohif
+	@.ci/ohif '$(OHIF_DIR)'
+	@echo 'OHIF is in $(OHIF_DIR). To serve it with the pages: filmroom serve --ohif-dir $(OHIF_DIR)'

@@ -34,6 +34,8 @@ pub struct Config {
     pub tls: Option<Identity>,
     /// The proxies that browsers come through, where they do.
     pub behind_proxy: Vec<IpNet>,
+    /// The folder of a second viewer, where one is given.
+    pub ohif_dir: Option<PathBuf>,
     /// What happens to callers that are not peers.
     pub unknown_peers: UnknownPeers,
     /// Associations at a time.
@@ -92,6 +94,9 @@ pub struct Settings {
     /// Serve the pages to other machines without encryption: passwords and images can be read on the way.
     #[arg(long, env = "FILMROOM_PLAIN_HTTP_I_KNOW", value_parser = clap::builder::BoolishValueParser::new())]
     pub plain_http_i_know: bool,
+    /// Folder with the OHIF viewer, which is then served with the pages; make ohif gets it.
+    #[arg(long, env = "FILMROOM_OHIF_DIR", value_name = "FOLDER")]
+    pub ohif_dir: Option<PathBuf>,
     /// What callers that are not peers get: ask (their C-ECHO is answered, the rest waits for you on the peers
     /// page), store (their C-STORE is accepted too) or deny.
     #[arg(long, env = "FILMROOM_UNKNOWN_PEERS", default_value = "ask", value_name = "ask|store|deny")]
@@ -130,6 +135,7 @@ impl Settings {
         );
         let tls = self.identity(&mut mistakes);
         let behind_proxy = self.proxies(&mut mistakes);
+        let ohif_dir = self.ohif(&mut mistakes);
         let unknown_peers =
             keep(&mut mistakes, "--unknown-peers", self.unknown_peers.parse::<UnknownPeers>());
         let max_associations =
@@ -168,6 +174,7 @@ impl Settings {
                 http_listen,
                 tls,
                 behind_proxy,
+                ohif_dir,
                 unknown_peers,
                 max_associations: usize::try_from(max_associations).unwrap_or(usize::MAX),
                 timeouts: Timeouts {
@@ -247,6 +254,19 @@ impl Settings {
             IdentityError::Certificate(text) => format!("--tls-certificate: {text}"),
             IdentityError::Key(text) => format!("--tls-key: {text}"),
         }));
+        None
+    }
+
+    /// The folder of OHIF, if one is named; it holds the page that everything else is loaded by.
+    fn ohif(&self, mistakes: &mut Vec<String>) -> Option<PathBuf> {
+        let folder = self.ohif_dir.as_ref()?;
+        if folder.join("index.html").is_file() {
+            return Some(folder.clone());
+        }
+        mistakes.push(format!(
+            "--ohif-dir: there is no index.html in {}: make ohif gets the viewer and says where it is",
+            folder.display()
+        ));
         None
     }
 
@@ -358,6 +378,21 @@ mod tests {
         for wrong in ["", "nginx", "10.0.0.0/33", "10.0.0.1,", "0.0.0.0/0", "::/0"] {
             assert!(proxies(wrong).unwrap_err().0[0].starts_with("--behind-proxy: "), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_viewer_is_in_a_folder_with_its_page() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = folder.path().to_str().unwrap();
+        let mistakes = check(&["--ohif-dir", name]).unwrap_err();
+        assert_eq!(mistakes.0.len(), 1, "{mistakes}");
+        assert!(
+            mistakes.0[0].starts_with(&format!("--ohif-dir: there is no index.html in {name}")),
+            "{mistakes}"
+        );
+        std::fs::write(folder.path().join("index.html"), "").unwrap();
+        assert_eq!(check(&["--ohif-dir", name]).unwrap().ohif_dir.as_deref(), Some(folder.path()));
+        assert_eq!(check(&[]).unwrap().ohif_dir, None);
     }
 
     #[test]

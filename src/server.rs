@@ -141,6 +141,11 @@ impl Server {
         }
         let transport = transport(&config);
         warn_of_listeners(&config, &url, &transport);
+        let ohif = config.ohif_dir.as_deref().map(|folder| {
+            web::ohif::folder::Folder::open(folder)
+                .with_context(|| format!("cannot serve OHIF from {}", folder.display()))
+        });
+        let ohif = ohif.transpose()?;
         let data_dir = std::fs::canonicalize(&config.data_dir).unwrap_or(config.data_dir.clone());
         let decoder = Decoder::new(DECODE_WORKERS, config.decode_worker);
         let runtime = tokio::runtime::Handle::current();
@@ -163,6 +168,7 @@ impl Server {
             pictures: web::picture::Pictures::new(
                 std::thread::available_parallelism().map_or(2, |n| n.get()),
             ),
+            ohif,
             about: web::About {
                 ae_title: config.ae_title.to_string(),
                 dicom_address: ports.addresses.dicom,

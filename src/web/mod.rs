@@ -18,6 +18,7 @@ pub mod instance;
 pub mod intake;
 pub mod job;
 pub mod multipart;
+pub mod ohif;
 pub mod page;
 pub mod patient;
 pub mod peer;
@@ -60,6 +61,8 @@ pub struct App {
     pub metadata: moka::sync::Cache<String, actix_web::web::Bytes>,
     /// What is being put in.
     pub intakes: intake::Intakes,
+    /// A second viewer, where one is given.
+    pub ohif: Option<ohif::folder::Folder>,
     /// What the pages say of this server.
     pub about: About,
     /// Who may come in, and the trail they leave.

@@ -50,6 +50,8 @@ pub struct Layout {
     pub sends: bool,
     /// May ask other archives.
     pub queries_remote: bool,
+    /// May look at studies in the second viewer too.
+    pub opens_ohif: bool,
     /// Came by a share link: until when that is good, UTC.
     pub shared_until: Option<String>,
 }
@@ -132,6 +134,7 @@ impl Layout {
             uploads: may(Right::Upload) && person.is_some(),
             sends: may(Right::Send),
             queries_remote: may(Right::QueryRemote),
+            opens_ohif: may(Right::View) && app.is_some_and(|app| app.ohif.is_some()),
             shared_until: caller.as_ref().and_then(shared_until),
         }
     }

@@ -13,9 +13,9 @@ use super::access::Needs::{Anybody, Enrolling, Files, Nothing, Person, Right as 
 use super::access::{self, Needs};
 use super::dicomweb::{qido, rendered, stow, wado, wado_uri};
 use super::{
-    account, assets, association, audit, error, events, grant, group, health, hsts, instance, job, page,
-    patient, peer, picture, quarantine, remote, role, rules, send, share, sign_in, study, system, upload,
-    user, viewer,
+    account, assets, association, audit, error, events, grant, group, health, hsts, instance, job, ohif,
+    page, patient, peer, picture, quarantine, remote, role, rules, send, share, sign_in, study, system,
+    upload, user, viewer,
 };
 use crate::db::role::Right::{Administer, Download, Edit, QueryRemote, Send, Share, Upload, View};
 
@@ -105,6 +105,9 @@ routes! {
     GET  "/dicom-web/studies/{study}/series/{series}/instances/{instance}/thumbnail" May(View) => rendered::thumbnail;
     GET  "/dicom-web/studies/{study}/series/{series}/instances/{instance}/frames/{frame}/thumbnail" May(View) => rendered::frame_thumbnail;
     GET  "/wado"                                       May(View)       => wado_uri::get;
+
+    GET  "/ohif"                                       May(View)       => ohif::home;
+    GET  "/ohif/{name:.*}"                             May(View)       => ohif::get;
 
     GET  "/login"                                      Anybody         => sign_in::show;
     POST "/login"                                      Anybody         => sign_in::sign_in;

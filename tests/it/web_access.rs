@@ -79,6 +79,9 @@ const TABLE: &str = "
     GET  /dicom-web/studies/{study}/series/{series}/instances/{instance}/frames/{frame}/thumbnail 401 200 404 200 200 200 200 200 200
     GET  /wado                                              401 200 404 200 200 200 200 200 200
 
+    GET  /ohif                                              401 200 200 200 200 200 200 200 200
+    GET  /ohif/{name:.*}                                    401 200 200 200 200 200 200 200 200
+
     GET  /login                                             200 200 303 303 303 303 303 200 200
     POST /login                                             401 401 401 401 401 401 401 403 403
     POST /logout                                            303 303 303 303 303 303 303 403 403
@@ -209,6 +212,7 @@ fn concrete(pattern: &str) -> String {
         ("{quarantine_key}", "1"),
         ("{key}", "1"),
         ("{name:.+}", "app.css"),
+        ("{name:.*}", ""),
     ]
     .iter()
     .fold(pattern.to_owned(), |path, (name, value)| path.replace(name, value));
@@ -229,11 +233,16 @@ struct House {
     pacs: TestServer,
     users: BTreeMap<&'static str, u64>,
     token: String,
+    /// A viewer of one page.
+    _viewer: tempfile::TempDir,
 }
 
 impl House {
     async fn open() -> House {
-        let pacs = TestServer::start().await;
+        let viewer = tempfile::tempdir().expect("a folder");
+        std::fs::write(viewer.path().join("index.html"), "<title>A viewer</title>").expect("a page");
+        let folder = Some(viewer.path().to_owned());
+        let pacs = TestServer::start_with(|config| config.ohif_dir = folder).await;
         let referred =
             |study: u32, by: &str| slice(study, study, 1, 1).text(tags::REFERRING_PHYSICIAN_NAME, VR::PN, by);
         let smiths = referred(1, "Smith^John");
@@ -273,7 +282,7 @@ impl House {
         };
         share::add(&mut conn, &new).await.expect("a link");
         conn.disconnect().await.expect("a goodbye");
-        House { pacs, users, token: token.text().to_owned() }
+        House { pacs, users, token: token.text().to_owned(), _viewer: viewer }
     }
 
     /// One of [`CALLERS`], people with a session that nobody else uses.

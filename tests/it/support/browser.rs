@@ -34,6 +34,16 @@ impl Drop for Driver {
 impl Browser {
     /// An empty window of this size. Fails the test where there is no Chromium with its driver.
     pub async fn start(width: u32, height: u32) -> Browser {
+        Browser::start_with(width, height, &["--disable-gpu"]).await
+    }
+
+    /// As [`Browser::start`], with WebGL, which is computed where there is no graphics card.
+    pub async fn start_drawing(width: u32, height: u32) -> Browser {
+        let computed = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"];
+        Browser::start_with(width, height, &computed).await
+    }
+
+    async fn start_with(width: u32, height: u32, more: &[&str]) -> Browser {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdout(Stdio::piped())
@@ -55,7 +65,6 @@ impl Browser {
         let arguments = [
             "--headless=new".to_owned(),
             "--no-sandbox".into(),
-            "--disable-gpu".into(),
             "--disable-dev-shm-usage".into(),
             "--no-first-run".into(),
             "--disable-background-networking".into(),
@@ -64,6 +73,8 @@ impl Browser {
             format!("--window-size={width},{height}"),
             format!("--user-data-dir={}", profile.path().display()),
         ];
+        let more = more.iter().map(|&argument| argument.to_owned());
+        let arguments: Vec<String> = arguments.into_iter().chain(more).collect();
         let capabilities = json!({ "capabilities": { "alwaysMatch": {
             "browserName": "chrome",
             "goog:chromeOptions": { "args": arguments },
@@ -123,14 +134,22 @@ impl Browser {
 
     /// Clicks in the middle of what a CSS selector finds first.
     pub async fn click(&self, selector: &str) {
+        self.click_times(selector, 1).await;
+    }
+
+    /// As [`Browser::click`], twice in a row.
+    pub async fn double_click(&self, selector: &str) {
+        self.click_times(selector, 2).await;
+    }
+
+    async fn click_times(&self, selector: &str, times: usize) {
         let found = self.post("element", json!({ "using": "css selector", "value": selector })).await;
         let origin = json!({ "element-6066-11e4-a52e-4f735466cecf":
             found["element-6066-11e4-a52e-4f735466cecf"].as_str().expect("an element") });
-        let actions = json!([
-            { "type": "pointerMove", "origin": origin, "x": 0, "y": 0 },
-            { "type": "pointerDown", "button": 0 },
-            { "type": "pointerUp", "button": 0 },
-        ]);
+        let click =
+            [json!({ "type": "pointerDown", "button": 0 }), json!({ "type": "pointerUp", "button": 0 })];
+        let mut actions = vec![json!({ "type": "pointerMove", "origin": origin, "x": 0, "y": 0 })];
+        actions.extend(std::iter::repeat_n(click, times).flatten());
         self.post(
             "actions",
             json!({ "actions": [{ "type": "pointer", "id": "mouse", "actions": actions }] }),
@@ -140,7 +159,13 @@ impl Browser {
 
     /// Waits until a piece of script returns something true, at most ten seconds.
     pub async fn until(&self, script: &str) {
-        for _ in 0..100 {
+        self.within(Duration::from_secs(10), script).await;
+    }
+
+    /// As [`Browser::until`], for what takes longer.
+    pub async fn within(&self, time: Duration, script: &str) {
+        let end = std::time::Instant::now() + time;
+        while std::time::Instant::now() < end {
             if self.script(&format!("return Boolean({script})")).await == Value::Bool(true) {
                 return;
             }

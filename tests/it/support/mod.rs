@@ -55,6 +55,7 @@ pub fn config(database: &TestDatabase, folder: &Path) -> Config {
         http_listen: "127.0.0.1:0".parse().expect("an address"),
         tls: None,
         behind_proxy: Vec::new(),
+        ohif_dir: None,
         unknown_peers: UnknownPeers::Store,
         max_associations: 64,
         timeouts: Timeouts {
@@ -217,6 +218,13 @@ pub fn pydicom_data() -> PathBuf {
         .filter_map(Result::ok)
         .find(|entry| entry.file_name().to_string_lossy().starts_with("python3"));
     python.expect("a python").path().join("site-packages/pydicom/data")
+}
+
+/// The folder of the OHIF viewer.
+pub fn ohif_folder() -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("ohif");
+    assert!(folder.join("index.html").is_file(), "{} is missing: `make test` sets it up", folder.display());
+    folder
 }
 
 /// All files below a folder, sorted.
