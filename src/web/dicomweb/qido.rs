@@ -9,8 +9,8 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 
+use super::multipart::boundary;
 use super::parameters::{MOST, Parameters};
-use super::wado::boundary;
 use super::xml::{self, XML};
 use super::{Named, media, root};
 use crate::db::audit::Action;
