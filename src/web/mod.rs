@@ -16,6 +16,7 @@ pub mod health;
 pub mod hsts;
 pub mod instance;
 pub mod job;
+pub mod launch;
 pub mod ohif;
 pub mod page;
 pub mod patient;

@@ -48,6 +48,7 @@ mod web_dicomweb;
 mod web_group;
 mod web_hostile;
 mod web_job;
+mod web_launch;
 mod web_ohif;
 mod web_peer;
 mod web_picture;
