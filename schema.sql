@@ -344,13 +344,17 @@ CREATE TABLE token (
   user_key     BIGINT UNSIGNED NOT NULL COMMENT 'whose rights it has, as far as its scope goes',
   name         VARCHAR(64)     NOT NULL COMMENT 'what it is for',
   scope        VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'rights, commas between',
+  study_key    BIGINT UNSIGNED NULL COMMENT 'the one study it is for; null: all that its person sees',
   created_at   DATETIME(6)     NOT NULL COMMENT 'UTC',
   expires_at   DATETIME(6)     NOT NULL COMMENT 'UTC',
+  first_use_by DATETIME(6)     NULL COMMENT 'UTC; one that was not used until then is over',
   last_used_at DATETIME(6)     NULL COMMENT 'UTC, to the minute',
   PRIMARY KEY (token_key),
   UNIQUE KEY token_by_hash (token_hash),
   KEY token_of_user (user_key),
-  CONSTRAINT token_of_user FOREIGN KEY (user_key) REFERENCES user (user_key)
+  KEY token_of_study (study_key),
+  CONSTRAINT token_of_user FOREIGN KEY (user_key) REFERENCES user (user_key),
+  CONSTRAINT token_of_study FOREIGN KEY (study_key) REFERENCES study (study_key) ON DELETE CASCADE
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'What a program signs in with';
 
 -- People who are given studies together.
@@ -542,4 +546,4 @@ CREATE TABLE commitment_item (
   CONSTRAINT commitment_item_of_commitment FOREIGN KEY (commitment_key) REFERENCES commitment (commitment_key)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'An instance such a question is about';
 
-INSERT INTO schema_version (version, upgraded_at) VALUES (21, UTC_TIMESTAMP(6));
+INSERT INTO schema_version (version, upgraded_at) VALUES (22, UTC_TIMESTAMP(6));

@@ -48,7 +48,7 @@ pub async fn by_key(conn: &mut Conn, patient_key: u64, visibility: &Visibility) 
             AND {}",
         match visibility {
             Visibility::All => visible.sql,
-            Visibility::Study { .. } | Visibility::Own { .. } => format!(
+            Visibility::Study { .. } | Visibility::OneOf { .. } | Visibility::Own { .. } => format!(
                 "EXISTS (SELECT 1
                            FROM (SELECT study_key FROM study WHERE patient_key = ?
                                   UNION

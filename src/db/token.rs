@@ -17,6 +17,8 @@ pub struct Token {
     pub name: String,
     /// What it may do, as far as its person may.
     pub scope: Rights,
+    /// The one study it is for; none: all that its person sees.
+    pub study_key: Option<u64>,
     /// Whose it is.
     pub user: User,
     /// Whether it is a minute since the last use was noted.
@@ -32,11 +34,13 @@ pub struct Listed {
     pub name: String,
     /// What it may do.
     pub scope: Rights,
+    /// For one study alone.
+    pub is_for_a_study: bool,
     /// UTC
     pub created_at: NaiveDateTime,
     /// UTC
     pub expires_at: NaiveDateTime,
-    /// Past that.
+    /// Past that, or not used in time.
     pub is_expired: bool,
     /// UTC, to the minute
     pub last_used_at: Option<NaiveDateTime>,
@@ -48,6 +52,7 @@ impl FromRow for Token {
             token_key: column(&row, "token_key")?,
             name: column(&row, "token_name")?,
             scope: Rights::of_words(&column::<String>(&row, "scope")?),
+            study_key: column(&row, "study_key")?,
             is_to_be_noted: column(&row, "is_to_be_noted")?,
             user: User::from_columns(&row)?,
         })
@@ -60,12 +65,23 @@ impl FromRow for Listed {
             token_key: column(&row, "token_key")?,
             name: column(&row, "name")?,
             scope: Rights::of_words(&column::<String>(&row, "scope")?),
+            is_for_a_study: column(&row, "is_for_a_study")?,
             created_at: column(&row, "created_at")?,
             expires_at: column(&row, "expires_at")?,
             is_expired: column(&row, "is_expired")?,
             last_used_at: column(&row, "last_used_at")?,
         })
     }
+}
+
+/// Whether a token is good, as a condition on `token`.
+macro_rules! is_good {
+    () => {
+        "token.expires_at > UTC_TIMESTAMP(6)
+                 AND (token.first_use_by IS NULL
+                      OR token.last_used_at IS NOT NULL
+                      OR token.first_use_by > UTC_TIMESTAMP(6))"
+    };
 }
 
 /// Makes a token that lasts this many days.
@@ -91,6 +107,43 @@ pub async fn add(
     .await
 }
 
+/// Makes a token for one study: it has to be used within ten minutes, and lasts eight hours. Those that this person had
+/// before and that are over, are forgotten.
+pub async fn add_for_study(
+    conn: &mut impl Queryable,
+    hash: &[u8; 32],
+    user_key: u64,
+    name: &str,
+    scope: Rights,
+    study_key: u64,
+) -> Result<()> {
+    conn.exec_drop(
+        concat!(
+            "DELETE FROM token
+              WHERE user_key = :user_key
+                AND study_key IS NOT NULL
+                AND NOT (",
+            is_good!(),
+            ")"
+        ),
+        params! { "user_key" => user_key },
+    )
+    .await?;
+    conn.exec_drop(
+        "INSERT INTO token (token_hash, user_key, name, scope, study_key, created_at, expires_at, first_use_by)
+         VALUES (:hash, :user_key, :name, :scope, :study_key, UTC_TIMESTAMP(6), UTC_TIMESTAMP(6) + INTERVAL 8 HOUR,
+                 UTC_TIMESTAMP(6) + INTERVAL 10 MINUTE)",
+        params! {
+            "hash" => hash.as_slice(),
+            "user_key" => user_key,
+            "name" => name,
+            "scope" => scope.words(),
+            "study_key" => study_key,
+        },
+    )
+    .await
+}
+
 /// The token with this hash that has not expired, of somebody who may sign in.
 pub async fn by_hash(conn: &mut impl Queryable, hash: &[u8; 32]) -> Result<Option<Token>> {
     conn.exec_first(
@@ -98,14 +151,16 @@ pub async fn by_hash(conn: &mut impl Queryable, hash: &[u8; 32]) -> Result<Optio
             "SELECT token.token_key,
                     token.name AS token_name,
                     token.scope,
+                    token.study_key,
                     COALESCE(token.last_used_at < UTC_TIMESTAMP(6) - INTERVAL 1 MINUTE, TRUE) AS is_to_be_noted, ",
             user_columns!(),
             " FROM token
                 JOIN user ON user.user_key = token.user_key
                 JOIN role ON role.role = user.role
                WHERE token.token_hash = :hash
-                 AND token.expires_at > UTC_TIMESTAMP(6)
-                 AND NOT user.is_disabled"
+                 AND ",
+            is_good!(),
+            " AND NOT user.is_disabled"
         ),
         params! { "hash" => hash.as_slice() },
     )
@@ -124,12 +179,17 @@ pub async fn used(conn: &mut impl Queryable, token_key: u64) -> Result<()> {
 /// The tokens of this person, the newest first.
 pub async fn of_user(conn: &mut impl Queryable, user_key: u64) -> Result<Vec<Listed>> {
     conn.exec(
-        "SELECT token_key, name, scope, created_at, expires_at, last_used_at,
-                expires_at <= UTC_TIMESTAMP(6) AS is_expired
-           FROM token
-          WHERE user_key = :user_key
-          ORDER BY token_key DESC
-          LIMIT 200",
+        concat!(
+            "SELECT token_key, name, scope, created_at, expires_at, last_used_at,
+                    study_key IS NOT NULL AS is_for_a_study,
+                    NOT (",
+            is_good!(),
+            ") AS is_expired
+               FROM token
+              WHERE user_key = :user_key
+              ORDER BY token_key DESC
+              LIMIT 200"
+        ),
         params! { "user_key" => user_key },
     )
     .await
@@ -168,8 +228,9 @@ pub async fn owner(conn: &mut impl Queryable, token_key: u64) -> Result<Option<U
                 JOIN user ON user.user_key = token.user_key
                 JOIN role ON role.role = user.role
                WHERE token.token_key = :token_key
-                 AND token.expires_at > UTC_TIMESTAMP(6)
-                 AND NOT user.is_disabled"
+                 AND ",
+            is_good!(),
+            " AND NOT user.is_disabled"
         ),
         params! { "token_key" => token_key },
     )

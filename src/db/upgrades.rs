@@ -259,4 +259,9 @@ pub const UPGRADES: &[&str] = &[
        KEY commitment_item_by_study (study_instance_uid, commitment_key),
        CONSTRAINT commitment_item_of_commitment FOREIGN KEY (commitment_key) REFERENCES commitment (commitment_key)
      ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'An instance such a question is about'",
+    "ALTER TABLE token
+       ADD COLUMN study_key BIGINT UNSIGNED NULL COMMENT 'the one study it is for; null: all that its person sees' AFTER scope,
+       ADD COLUMN first_use_by DATETIME(6) NULL COMMENT 'UTC; one that was not used until then is over' AFTER expires_at,
+       ADD KEY token_of_study (study_key),
+       ADD CONSTRAINT token_of_study FOREIGN KEY (study_key) REFERENCES study (study_key) ON DELETE CASCADE",
 ];

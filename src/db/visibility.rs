@@ -19,6 +19,13 @@ pub enum Visibility {
         /// Our own number of it.
         study_key: u64,
     },
+    /// One study, as long as it is among those.
+    OneOf {
+        /// Our own number of it.
+        study_key: u64,
+        /// Which it has to be among.
+        of: Box<Visibility>,
+    },
     /// Those that name the person as Referring Physician, and those that they or a group of theirs were given.
     Own {
         /// The person's number.
@@ -109,6 +116,11 @@ impl Visibility {
             Visibility::Study { study_key } => {
                 let params = vec![(*study_key).into()];
                 return Err(Condition { sql: "study.study_key = ?".to_owned(), params });
+            }
+            Visibility::OneOf { study_key, of } => {
+                let Condition { sql, mut params } = of.of_one();
+                params.insert(0, (*study_key).into());
+                return Err(Condition { sql: format!("(study.study_key = ? AND {sql})"), params });
             }
             Visibility::Own { user_key, referring_names } => (*user_key, referring_names),
         };

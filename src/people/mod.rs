@@ -106,6 +106,14 @@ impl People {
     }
 }
 
+/// Whose studies a program of theirs sees: one of a person's, where its token is for one.
+pub fn visibility_of_program(user: &User, study_key: Option<u64>) -> Visibility {
+    match study_key {
+        Some(study_key) => Visibility::OneOf { study_key, of: Box::new(visibility(user)) },
+        None => visibility(user),
+    }
+}
+
 /// Whose studies a person sees.
 pub fn visibility(user: &User) -> Visibility {
     match user.rights.has(Right::SeeAll) {

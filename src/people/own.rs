@@ -123,6 +123,21 @@ pub async fn add_token(
     Ok(secret.text().to_owned())
 }
 
+/// Makes a token for one study, and returns its text.
+pub async fn add_token_for_study(
+    conn: &mut impl Queryable,
+    user: &User,
+    name: &str,
+    scope: Rights,
+    study_key: u64,
+    entry: Entry,
+) -> Result<String, Error> {
+    let secret = Secret::random_with(TOKEN_PREFIX)?;
+    token::add_for_study(conn, &secret.hash(), user.user_key, name, scope, study_key).await?;
+    audit::append(conn, &[entry]).await?;
+    Ok(secret.text().to_owned())
+}
+
 /// Ends all sessions of a person and begins one in this browser.
 async fn only_session(
     conn: &mut impl Queryable,

@@ -2,7 +2,7 @@
 //! [`Needs`]; handlers get the [`Caller`] and pass their visibility to the archive.
 //!
 //! A request is somebody's by a cookie (a person's session, a visit by a share link) or by its Authorization header (a
-//! program's token, or a name and a password). Cookies are sent by browsers also on behalf of other sites. So what
+//! program's token, or a name and a password); DICOMweb also by a token for one study that stands in the address. Cookies are sent by browsers also on behalf of other sites. So what
 //! changes something has to come from a page of ours, as the browser says, and has to carry a token that follows from
 //! the cookie and stands in our pages alone; and programs, which need neither, may not change anything by a form.
 
@@ -23,6 +23,7 @@ pub use self::caller::{Caller, Who, caller_of};
 pub use self::cookie::{CLEAR_SITE_DATA, DEVICE, FORM, SESSION, VISIT, cookie_of, form_token, with_cookie};
 pub use self::form::{Fields, Posted, STALE_FORM};
 use super::App;
+use super::dicomweb;
 use super::error::Error;
 use super::transport::{Client, Transport};
 use crate::db::role::{Right, Rights};
@@ -138,7 +139,10 @@ async fn identify(request: &mut ServiceRequest) -> Result<Option<Cookie<'static>
     let authorization = request.headers().get(header::AUTHORIZATION);
     let found = match authorization.map(|value| value.to_str().unwrap_or_default().to_owned()) {
         Some(value) => Found::of(program(&app, &value, &client).await?),
-        None => by_cookie(&app, request.request(), &client).await?,
+        None => match token_in_address(request.request()) {
+            Some(token) => Found::of(with_address(&app, &token, &client).await?),
+            None => by_cookie(&app, request.request(), &client).await?,
+        },
     };
     let mut fresh = None;
     let seed = match found.seed.or_else(|| cookie_of(request.request(), &client, FORM)) {
@@ -152,7 +156,9 @@ async fn identify(request: &mut ServiceRequest) -> Result<Option<Cookie<'static>
     let (rights, visibility) = match &found.who {
         Who::Nobody => (Rights::NONE, Visibility::Study { study_key: 0 }),
         Who::Person { user, .. } => (user.rights, people::visibility(user)),
-        Who::Program { user, scope, .. } => (user.rights.and(*scope), people::visibility(user)),
+        Who::Program { user, scope, study_key, .. } => {
+            (user.rights.and(*scope), people::visibility_of_program(user, *study_key))
+        }
         Who::Visitor(visit) => {
             let download = visit.may_download.then_some(Right::Download);
             (Rights::of(&[Right::View]).with(download), Visibility::Study { study_key: visit.study_key })
@@ -210,7 +216,8 @@ async fn program(app: &App, authorization: &str, client: &Client) -> Result<Who,
     if scheme.eq_ignore_ascii_case("bearer") && value.starts_with(TOKEN_PREFIX) {
         let token = app.people.token(value, client.address).await.map_err(refused)?;
         let named = Some((token.token_key, token.name));
-        return Ok(Who::Program { user: Box::new(token.user), scope: token.scope, token: named });
+        let (user, scope, study_key) = (Box::new(token.user), token.scope, token.study_key);
+        return Ok(Who::Program { user, scope, token: named, study_key });
     }
     if scheme.eq_ignore_ascii_case("basic") {
         let decoded = base64::engine::general_purpose::STANDARD.decode(value).unwrap_or_default();
@@ -218,9 +225,25 @@ async fn program(app: &App, authorization: &str, client: &Client) -> Result<Who,
         let (name, password) = text.split_once(':').unwrap_or((&text, ""));
         let user = app.people.basic(name, password, client.address).await.map_err(refused)?;
         let scope = user.rights;
-        return Ok(Who::Program { user: Box::new(user), scope, token: None });
+        return Ok(Who::Program { user: Box::new(user), scope, token: None, study_key: None });
     }
     Err(Error::SignIn)
+}
+
+/// RFC 6750 section 2.3, for viewers that are given an address and can send no header. Addresses are written down in many
+/// places, so what stands in one has to be a token that is for one study and for hours.
+async fn with_address(app: &App, token: &str, client: &Client) -> Result<Who, Error> {
+    match program(app, &format!("Bearer {token}"), client).await? {
+        Who::Program { study_key: None, .. } => Err(Error::SignIn),
+        who => Ok(who),
+    }
+}
+
+fn token_in_address(request: &HttpRequest) -> Option<String> {
+    let is_dicomweb = request.path().starts_with(dicomweb::ROOT) && request.method().is_safe();
+    let mut parameters = url::form_urlencoded::parse(request.query_string().as_bytes());
+    let token = parameters.find(|(name, _)| name == "access_token").filter(|_| is_dicomweb);
+    token.map(|(_, value)| value.into_owned())
 }
 
 fn refused(refusal: Refusal) -> Error {

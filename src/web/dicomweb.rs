@@ -26,7 +26,7 @@ use crate::dicom::uid::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
 pub const ROOT: &str = "/dicom-web";
 
 /// The beginning of the addresses of a caller's own view: `https://pacs.local/dicom-web`.
-fn root(caller: &Caller) -> String {
+pub(super) fn root(caller: &Caller) -> String {
     format!("{}{ROOT}", caller.client.site())
 }
 

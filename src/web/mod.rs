@@ -17,6 +17,7 @@ pub mod hsts;
 pub mod instance;
 pub mod intake;
 pub mod job;
+pub mod launch;
 pub mod multipart;
 pub mod ohif;
 pub mod page;

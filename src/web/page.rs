@@ -50,6 +50,8 @@ pub struct Layout {
     pub sends: bool,
     /// May ask other archives.
     pub queries_remote: bool,
+    /// May look at studies in a viewer of their own.
+    pub starts_weasis: bool,
     /// May look at studies in the second viewer too.
     pub opens_ohif: bool,
     /// Came by a share link: until when that is good, UTC.
@@ -126,6 +128,7 @@ impl Layout {
             ae_title: app.map(|app| app.about.ae_title.clone()).unwrap_or_default(),
             dicom_port: app.map(|app| app.about.dicom_address.port()).unwrap_or_default(),
             warnings: warnings.unwrap_or_default(),
+            starts_weasis: person.is_some() && may(Right::Download),
             person: person.map(|user| SignedIn { label: user.label().to_owned(), shares: may(Right::Share) }),
             administers,
             edits: may(Right::Edit),

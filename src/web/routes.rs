@@ -13,14 +13,14 @@ use super::access::Needs::{Anybody, Enrolling, Files, Nothing, Person, Right as 
 use super::access::{self, Needs};
 use super::dicomweb::{qido, rendered, stow, wado, wado_uri};
 use super::{
-    account, assets, association, audit, error, events, grant, group, health, hsts, instance, job, ohif,
-    page, patient, peer, picture, quarantine, remote, role, rules, send, share, sign_in, study, system,
+    account, assets, association, audit, error, events, grant, group, health, hsts, instance, job, launch,
+    ohif, page, patient, peer, picture, quarantine, remote, role, rules, send, share, sign_in, study, system,
     upload, user, viewer,
 };
 use crate::db::role::Right::{Administer, Download, Edit, QueryRemote, Send, Share, Upload, View};
 
 /// What a page may load: our own files and nothing else, so that a hostile name in a data set stays text.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
+pub(super) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
     img-src 'self'; \
     style-src 'self'; \
     script-src 'self'; \
@@ -142,6 +142,7 @@ routes! {
 
     GET  "/studies/{study}/shares"                     May(Share)      => share::list;
     POST "/studies/{study}/shares"                     May(Share)      => share::add;
+    POST "/studies/{study}/weasis"                     May(Download)   => launch::weasis;
     GET  "/shares"                                     May(Share)      => share::mine;
     POST "/shares/{share_key}/revoke"                  May(Share)      => share::revoke;
     GET  "/share/{link}"                               Anybody         => share::visit::ask;

@@ -10,7 +10,7 @@ use super::error::Error;
 use super::filters::{COLUMNS, Filters, PAGE_SIZES, Period};
 use super::page::{self, Layout};
 use super::text::{self, Person};
-use super::{App, events};
+use super::{App, events, launch};
 use crate::archive::find::{Found, Matches, StudyDetails};
 use crate::db::audit::Action;
 use crate::db::instance::Document;
@@ -343,7 +343,9 @@ pub async fn show(
     let details = app.archive.study_details(uid.clone(), &caller.visibility).await?.ok_or(Error::NotFound)?;
     let entry = caller.did(Action::ViewStudy, "").study(uid.as_str());
     caller.show(&app, Shown::Study(uid.to_string()), entry).await?;
-    page::html(&study_page(layout, details))
+    let starts_weasis = layout.starts_weasis;
+    let page = page::html(&study_page(layout, details))?;
+    Ok(if starts_weasis { launch::may_start_weasis(page) } else { page })
 }
 
 fn study_page(layout: Layout, details: StudyDetails) -> StudyPage {

@@ -50,6 +50,7 @@ mod web_group;
 mod web_hostile;
 mod web_javascript;
 mod web_job;
+mod web_launch;
 mod web_ohif;
 mod web_peer;
 mod web_picture;

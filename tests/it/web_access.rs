@@ -115,6 +115,7 @@ const TABLE: &str = "
 
     GET  /studies/{study}/shares                            401 403 403 403 403 200 200 403 403
     POST /studies/{study}/shares                            401 403 403 403 403 400 400 403 403
+    POST /studies/{study}/weasis                            401 403 404 303 403 303 303 403 403
     GET  /shares                                            401 403 403 403 403 200 200 403 403
     POST /shares/{share_key}/revoke                         401 403 403 403 403 404 404 403 403
     GET  /share/{link}                                      404 404 404 404 404 404 404 404 404

@@ -63,6 +63,8 @@ pub enum Who {
         scope: Rights,
         /// Number and name of the token.
         token: Option<(u64, String)>,
+        /// The one study it is let see.
+        study_key: Option<u64>,
     },
     /// Whoever holds a share link.
     Visitor(Visit),
@@ -186,12 +188,14 @@ impl Inner {
             Who::Visitor(_) => people.visit(&self.seed, false).await.map(|visit| visit.is_some()),
             Who::Person { .. } => {
                 let session = people.session(&self.seed, false).await;
-                session.map(|session| session.is_some_and(|session| self.is_as_before(&session.user, needs)))
+                session.map(|session| {
+                    session.is_some_and(|session| self.is_as_before(&session.user, None, needs))
+                })
             }
-            Who::Program { user, token, .. } => {
+            Who::Program { user, token, study_key, .. } => {
                 let token_key = token.as_ref().map(|(token_key, _)| *token_key);
                 let user = people.behind_program(user.user_key, token_key).await;
-                user.map(|user| user.is_some_and(|user| self.is_as_before(&user, needs)))
+                user.map(|user| user.is_some_and(|user| self.is_as_before(&user, *study_key, needs)))
             }
             Who::Nobody => Ok(true),
         };
@@ -201,8 +205,8 @@ impl Inner {
         })
     }
 
-    fn is_as_before(&self, user: &User, needs: Right) -> bool {
-        user.rights.has(needs) && people::visibility(user) == self.visibility
+    fn is_as_before(&self, user: &User, study_key: Option<u64>, needs: Right) -> bool {
+        user.rights.has(needs) && people::visibility_of_program(user, study_key) == self.visibility
     }
 
     /// For the hidden field `token` of every form.

@@ -29,6 +29,7 @@ pub(super) struct TokenRow {
     pub(super) key: u64,
     pub(super) name: String,
     pub(super) scope: Vec<&'static str>,
+    pub(super) is_for_a_study: bool,
     pub(super) expires: String,
     pub(super) is_expired: bool,
     pub(super) used: String,
@@ -41,7 +42,11 @@ impl TokenRow {
             key: token.token_key,
             name: token.name.clone(),
             scope: token.scope.list().into_iter().map(Right::label).collect(),
-            expires: text::date(Some(token.expires_at.date())),
+            is_for_a_study: token.is_for_a_study,
+            expires: match token.is_for_a_study {
+                true => format!("{} UTC", text::date_time(token.expires_at)),
+                false => text::date(Some(token.expires_at.date())),
+            },
             is_expired: token.is_expired,
             used: token.last_used_at.map_or_else(|| "never".to_owned(), page::ago),
         }
