@@ -6,7 +6,7 @@ pub mod metadata;
 
 use std::io::Read;
 
-use actix_web::http::header::{self, EntityTag, Header as _, IfNoneMatch};
+use actix_web::http::header::{self, EntityTag, Header as _, HeaderValue, IfNoneMatch};
 use actix_web::web::{Bytes, Data, block};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use dicom_dictionary_std::uids;
@@ -75,7 +75,7 @@ pub async fn instances(
         let body = async move { wanted.body(archive).await.map_err(std::io::Error::other) };
         Ok(Part { kind, location, body: stream::once(body).try_flatten().boxed_local() })
     });
-    Ok(multipart::answer("application/dicom", parts))
+    Ok(not_kept(multipart::answer("application/dicom", parts)))
 }
 
 /// An instance and the transfer syntax it is to be sent in.
@@ -94,7 +94,7 @@ impl Wanted {
     pub(super) async fn answer(self, archive: Archive) -> Result<HttpResponse, Error> {
         let kind = content_type("application/dicom", &self.target);
         let body = self.body(archive).await.map_err(|err| broken_in_words(&err))?;
-        Ok(bytes(HttpResponse::Ok(), &kind).streaming(body))
+        Ok(not_kept(bytes(HttpResponse::Ok(), &kind).streaming(body)))
     }
 
     async fn body(self, archive: Archive) -> Result<multipart::Body, String> {
@@ -194,6 +194,12 @@ pub(super) fn broken(err: &Unreadable) -> Error {
         Unreadable::Archive(err) => Error::Unavailable(err.to_string().into()),
         err => broken_in_words(&err.to_string()),
     }
+}
+
+/// What is taken away stays in no browser.
+fn not_kept(mut response: HttpResponse) -> HttpResponse {
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 fn broken_in_words(words: &str) -> Error {
