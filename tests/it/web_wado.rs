@@ -227,6 +227,7 @@ async fn instances_come_as_stored_or_converted_and_never_as_something_else() {
     let at = "/dicom-web/studies/1.2.3.1/series/1.2.3.1.1/instances/1.2.3.1.1.1";
     let one = pacs.admin.get_with(at, &[("accept", "application/dicom")]).await;
     assert_eq!(one.headers()["content-type"], "application/dicom; transfer-syntax=1.2.840.10008.1.2.1");
+    assert_eq!(one.headers()["cache-control"], "no-store");
     assert!(crate::support::instance::data_set_of(&one.bytes().await.expect("bytes")) == native.data_set);
     let study: String =
         pacs.value("SELECT study_instance_uid FROM study WHERE study_instance_uid <> '1.2.3.1'").await;
@@ -251,6 +252,7 @@ async fn instances_come_as_stored_or_converted_and_never_as_something_else() {
             assert_eq!(response.status(), 406, "{accept}");
             continue;
         };
+        assert_eq!(response.headers()["cache-control"], "no-store");
         let parts = parts(response).await;
         let [(kind, bytes)] = parts.as_slice() else { panic!("{accept}: {} parts", parts.len()) };
         assert_eq!(kind, &format!("application/dicom; transfer-syntax={syntax}"), "{accept}");
