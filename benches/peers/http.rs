@@ -12,12 +12,16 @@ pub struct Http {
     host: SocketAddr,
     /// What is sent with each request of somebody who is signed in.
     cookie: String,
+    /// Bodies are not kept: making room for them is no work of the server.
+    passes: bool,
 }
 
 /// A response and how long it took, from the first byte of the request to the last of the answer.
 pub struct Answer {
     pub status: u16,
     pub body: Vec<u8>,
+    /// Of the body, bytes.
+    pub length: usize,
     pub elapsed: Duration,
     /// Until the answer began: the server's time, however long the body is.
     pub began: Duration,
@@ -39,7 +43,7 @@ impl Http {
         let stream = TcpStream::connect(host)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(120)))?;
-        Ok(Http { stream: BufReader::with_capacity(256 * 1024, stream), host, cookie })
+        Ok(Http { stream: BufReader::with_capacity(256 * 1024, stream), host, cookie, passes: false })
     }
 
     /// `GET`, with the media type wanted.
@@ -67,22 +71,35 @@ impl Http {
             }
         }
         let mut body = Vec::new();
+        let mut came = 0;
         if is_chunked {
             while let Some(chunk) = usize::from_str_radix(&self.line()?, 16).ok().filter(|&chunk| chunk > 0) {
-                self.read(chunk, &mut body)?;
+                came += self.read(chunk, &mut body)?;
                 self.line()?;
             }
             self.line()?;
         } else if let Some(length) = length {
-            self.read(length, &mut body)?;
+            came = self.read(length, &mut body)?;
         } else if closes {
-            self.stream.read_to_end(&mut body)?;
+            came = self.stream.read_to_end(&mut body)?;
         }
         let elapsed = start.elapsed();
         if closes {
-            *self = Http::connect(self.host, self.cookie.clone())?;
+            self.stream = Http::connect(self.host, self.cookie.clone())?.stream;
         }
-        Ok(Answer { status, body, elapsed, began })
+        Ok(Answer { status, body, length: came, elapsed, began })
+    }
+
+    /// `GET` of something long that has to be there: how many bytes its body has. They are looked at by nobody.
+    pub fn get_length(&mut self, address: &str, accept: &str) -> io::Result<usize> {
+        self.passes = true;
+        let answer = self.get(address, accept);
+        self.passes = false;
+        let answer = answer?;
+        if answer.status != 200 {
+            return Err(io::Error::other(format!("{address}: {}", answer.status)));
+        }
+        Ok(answer.length)
     }
 
     /// `GET` of something that has to be there.
@@ -134,9 +151,22 @@ impl Http {
         Ok(line.trim_end().to_owned())
     }
 
-    fn read(&mut self, length: usize, body: &mut Vec<u8>) -> io::Result<()> {
+    fn read(&mut self, length: usize, body: &mut Vec<u8>) -> io::Result<usize> {
+        if self.passes {
+            let mut left = length;
+            while left > 0 {
+                let part = self.stream.fill_buf()?.len().min(left);
+                if part == 0 {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                self.stream.consume(part);
+                left -= part;
+            }
+            return Ok(length);
+        }
         let start = body.len();
         body.resize(start + length, 0);
-        self.stream.read_exact(&mut body[start..])
+        self.stream.read_exact(&mut body[start..])?;
+        Ok(length)
     }
 }

@@ -70,7 +70,7 @@ pub fn of_series(bench: &mut Bench, server: &Server, slices: &[Instance]) -> io:
 
 /// Bytes of the series, over so many connections at once.
 fn retrieve(server: &Server, series: &str, connections: usize) -> io::Result<usize> {
-    let one = || Ok(Http::to(server)?.get_ok(series, FILES)?.body.len());
+    let one = || Http::to(server)?.get_length(series, FILES);
     let all: Vec<io::Result<usize>> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..connections).map(|_| scope.spawn(one)).collect();
         threads.into_iter().filter_map(|thread| thread.join().ok()).collect()

@@ -4,6 +4,7 @@
 //! all: it is passed over, and its place is taken by an address ([`ElementPath`]), under which [`bulk_data`] finds it
 //! again. Text is UTF-8, and so says Specific Character Set (F.2). Group lengths and file meta information are left
 //! out (F.2.2). Whatever can be read becomes JSON: a value that contradicts its VR is a string or InlineBinary.
+//! The other way is [`read`].
 
 use std::io::{Read, Seek};
 

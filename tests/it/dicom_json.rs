@@ -3,11 +3,12 @@
 use std::io::{Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 
-use filmroom::dicom::file_meta::{FileMeta, file_meta};
+use filmroom::dicom::file_meta::{self, FileMeta, file_meta};
 use filmroom::dicom::json::read::{self, Around, Piece, Plan};
 use filmroom::dicom::json::{self, BulkData, ElementPath, Place};
 use filmroom::dicom::native_xml;
 use filmroom::dicom::prescan::{Encoding, Fragment};
+use filmroom::dicom::uid::TransferSyntaxUid;
 use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -40,6 +41,7 @@ struct Compared {
 
 /// A data set as it is in a file.
 struct Stored {
+    transfer_syntax: TransferSyntaxUid,
     data_set: Vec<u8>,
     encoding: Encoding,
     /// The same, inflated if it is deflated.
@@ -60,7 +62,15 @@ impl Stored {
             }
             _ => plain.clone_from(&data_set),
         }
-        Some(Stored { data_set, encoding, plain })
+        Some(Stored { transfer_syntax, data_set, encoding, plain })
+    }
+
+    /// What a file begins with that has the same data set in explicit little endian.
+    fn head(&self) -> Vec<u8> {
+        let native = "1.2.840.10008.1.2.1".parse().unwrap();
+        let kept = self.encoding == Encoding::ExplicitVrLittleEndian;
+        let syntax = if kept { &self.transfer_syntax } else { &native };
+        file_meta::head(&"1.2".parse().unwrap(), &"1.2.3".parse().unwrap(), syntax, "").expect("a head")
     }
 
     fn json(&self) -> Result<Vec<u8>, String> {
@@ -153,6 +163,23 @@ fn readable() -> Vec<(PathBuf, Stored, Vec<u8>)> {
     readable
 }
 
+/// Pairs of a DICOM file and its JSON: how many attributes there are, and which differ from those that pydicom reads,
+/// by the file's name and the attribute's path, and how.
+async fn compare_with_pydicom(pairs: &[String]) -> (usize, Vec<(String, String, String)>) {
+    let (mut attributes, mut differing) = (0, Vec::new());
+    for line in python("dicom_json.py", pairs).await.lines() {
+        let compared: Compared = serde_json::from_str(line).expect("a line of JSON");
+        let file = name(&compared.original);
+        attributes += compared.compared;
+        let differences = compared.differences.into_iter();
+        differing.extend(differences.map(|(path, difference)| (file.clone(), path, difference)));
+        if let Some(unknown) = compared.unknown {
+            println!("{file}: pydicom cannot read it: {unknown}");
+        }
+    }
+    (attributes, differing)
+}
+
 fn name(path: &Path) -> String {
     path.file_name().unwrap().to_string_lossy().into_owned()
 }
@@ -180,20 +207,12 @@ async fn every_file_of_pydicom_is_in_json_what_pydicom_makes_of_it() {
         }
     }
 
-    let mut attributes = 0;
     let mut reasons = vec![false; BETTER.len()];
-    for line in python("dicom_json.py", &pairs).await.lines() {
-        let compared: Compared = serde_json::from_str(line).expect("a line of JSON");
-        let file = name(&compared.original);
-        attributes += compared.compared;
-        for (path, difference) in compared.differences {
-            match BETTER.iter().position(|(known, at, _)| *known == file && *at == path) {
-                Some(reason) => reasons[reason] = true,
-                None => wrong.push(format!("{file}: {path}: {difference}")),
-            }
-        }
-        if let Some(unknown) = compared.unknown {
-            println!("{file}: pydicom cannot read it: {unknown}");
+    let (attributes, differing) = compare_with_pydicom(&pairs).await;
+    for (file, path, difference) in differing {
+        match BETTER.iter().position(|(known, at, _)| *known == file && *at == path) {
+            Some(reason) => reasons[reason] = true,
+            None => wrong.push(format!("{file}: {path}: {difference}")),
         }
     }
     for ((file, path, reason), _) in BETTER.iter().zip(&reasons).filter(|(_, is_met)| !**is_met) {
@@ -252,8 +271,8 @@ async fn every_file_of_pydicom_holds_the_same_in_xml() {
     assert!(found["compared"].as_u64() > Some(5_000) && found["private"].as_u64() > Some(500), "{found}");
 }
 
-#[test]
-fn every_file_of_pydicom_is_the_same_data_set_after_it_was_json() {
+#[tokio::test]
+async fn every_file_of_pydicom_is_the_same_data_set_after_it_was_json() {
     const PUT_RIGHT: [&str; 2] = [
         // PS3.5 A.4: encapsulated pixels are OB, and are written so where a file says OW.
         "/7FE00010/vr: \"OB\" instead of \"OW\"",
@@ -261,22 +280,42 @@ fn every_file_of_pydicom_is_the_same_data_set_after_it_was_json() {
         "/00010001/Value/00010002/InlineBinary: \"TmVzdGVkIFNRAA==\" instead of \"TmVzdGVkIFNR\"",
     ];
     let (mut bulk, mut bytes, mut stored_bytes) = (0, 0, 0);
-    let mut wrong = Vec::new();
-    for (file, stored, text) in readable() {
-        let file = file.display();
+    let (mut wrong, mut pairs) = (Vec::new(), Vec::new());
+    let folder = tempfile::tempdir().expect("a folder");
+    for (number, (path, stored, text)) in readable().into_iter().enumerate() {
+        let file = path.display();
         let json: Value = serde_json::from_slice(&text).expect("JSON");
         let plan = read::plan(&json).unwrap_or_else(|err| panic!("{file}: {err}"));
         bulk += plan.pieces.iter().filter(|piece| matches!(piece, Piece::BulkData(_))).count();
         let data_set = stored.filled(&plan);
         bytes += data_set.len();
         stored_bytes += stored.plain.len();
-        let again = Stored { plain: data_set.clone(), data_set, encoding: Encoding::ExplicitVrLittleEndian };
-        let again: Value = serde_json::from_slice(&again.json().expect("a data set")).expect("JSON");
+        let again = Stored {
+            transfer_syntax: stored.transfer_syntax.clone(),
+            plain: data_set.clone(),
+            data_set,
+            encoding: Encoding::ExplicitVrLittleEndian,
+        };
+        let text = again.json().expect("a data set");
+        // An independent reader is to find the same in it.
+        let below = folder.path().join(number.to_string());
+        std::fs::create_dir(&below).expect("a folder");
+        let (part10, json_file) = (below.join(name(&path)), below.join("json"));
+        std::fs::write(&part10, [stored.head(), again.data_set].concat()).expect("a file");
+        std::fs::write(&json_file, &text).expect("a file");
+        pairs.extend([part10.display().to_string(), json_file.display().to_string()]);
+        let again: Value = serde_json::from_slice(&text).expect("JSON");
         let differences = differences(&json, &again, "").into_iter();
         let differences = differences.filter(|difference| !PUT_RIGHT.contains(&difference.as_str()));
         wrong.extend(differences.map(|difference| format!("{file}: {difference}")));
     }
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    let (attributes, differing) = compare_with_pydicom(&pairs).await;
+    let differing: Vec<_> = differing
+        .iter()
+        .filter(|(file, at, _)| !BETTER.iter().any(|(known, path, _)| known == file && path == at))
+        .collect();
+    assert!(differing.is_empty() && attributes > 5_000, "of {attributes} attributes: {differing:#?}");
     // Group lengths are gone, and headers differ.
     assert!(
         bulk > 80 && bytes.abs_diff(stored_bytes) < stored_bytes / 20,

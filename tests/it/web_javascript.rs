@@ -59,6 +59,7 @@ async fn dicomweb_client_for_javascript_finds_retrieves_draws_and_stores() {
     let pacs = TestServer::start().await;
     let file = pydicom_data().join("test_files/CT_small.dcm");
     assert!(store_files(pacs.dicom, &[&file]).await[0].is_success());
+    let stored = std::fs::read(&pacs.files()[0]).expect("a file");
     let client = std::fs::read_to_string(Path::new(CLIENT)).expect("dicomweb-client: run .ci/install test");
     let browser = Browser::start(900, 700).await;
     browser.sign_in(&pacs, "admin").await;
@@ -66,7 +67,6 @@ async fn dicomweb_client_for_javascript_finds_retrieves_draws_and_stores() {
     let script = format!("{client}\n{}", CALLS.replace("FILE", &json!(new.part10()).to_string()));
     let answer = browser.script(&script).await;
 
-    let stored = std::fs::read(&pacs.files()[0]).expect("a file");
     let whole = hex::encode(Sha256::digest(&stored));
     let data_set = data_set_of(&stored);
     let at = data_set.windows(8).position(|bytes| bytes == b"\xe0\x7f\x10\0OW\0\0").expect("Pixel Data") + 12;

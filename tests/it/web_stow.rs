@@ -238,7 +238,7 @@ const AS_METADATA: [&str; 12] = [
     "CT_small.dcm",
     "MR_small_RLE.dcm",
     "JPEG2000.dcm",
-    "JPEG2000-embedded-sequence-delimiter.dcm",
+    "MR_small_jp2klossless.dcm",
     "SC_rgb_rle_2frame.dcm",
     "examples_overlay.dcm",
     "SC_rgb_rle_16bit_2frame.dcm",
@@ -255,7 +255,7 @@ async fn dicomweb_client_stores_files_and_metadata_with_bulk_data_becomes_the_sa
     let token = program(&pacs, &[Right::View, Right::SeeAll, Right::Upload, Right::Download]).await;
     let path = |name: &str| pydicom_data().join("test_files").join(name).display().to_string();
     let mut arguments = vec![pacs.address("/dicom-web"), token, "2".to_owned()];
-    arguments.extend(["MR_small.dcm", "JPEG-lossy.dcm"].map(path));
+    arguments.extend(["SC_rgb_jpeg.dcm", "JPEG-lossy.dcm"].map(path));
     arguments.extend(AS_METADATA.map(path));
     let answer: Value = serde_json::from_str(&python("stow.py", &arguments).await).expect("JSON");
     assert_eq!(answer["files"], 2);

@@ -84,7 +84,11 @@ async fn metadata_that_was_made_is_kept_and_opens_no_file_again() {
     let path = "/dicom-web/studies/1.2.3.1/series/1.2.3.1.1/metadata";
     let first: Value = pacs.get(path).await.json().await.expect("JSON");
     let kept = pacs.folder.path().join("metadata");
-    eventually("the metadata is on the disk", async || kept.exists() && files_below(&kept).len() == 1).await;
+    let is_kept = async || {
+        let files = if kept.exists() { files_below(&kept) } else { Vec::new() };
+        files.len() == 1 && files.iter().all(|file| file.extension().is_none())
+    };
+    eventually("the metadata is on the disk", is_kept).await;
     let away = pacs.folder.path().join("away");
     std::fs::rename(pacs.folder.path().join("archive"), &away).expect("another name");
     // Under another name of ours nothing is in memory.
