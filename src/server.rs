@@ -164,6 +164,7 @@ impl Server {
             pool: pool.clone(),
             decoder: Arc::new(decoder),
             metadata: web::dicomweb::wado::metadata::cache(),
+            intakes: web::intake::Intakes::default(),
             pictures: web::picture::Pictures::new(
                 std::thread::available_parallelism().map_or(2, |n| n.get()),
             ),

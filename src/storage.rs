@@ -227,6 +227,24 @@ impl Drop for Incoming {
     }
 }
 
+/// Appends to `bytes` what of a file is in memory from there on, up to the room that `bytes` has left. The disk is not
+/// waited for: nothing may come although there is more.
+pub fn read_from_memory(file: &File, offset: u64, bytes: &mut Vec<u8>) {
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::fd::AsRawFd;
+        let room = bytes.spare_capacity_mut();
+        let part = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
+        let Ok(offset) = libc::off_t::try_from(offset) else { return };
+        // SAFETY: the vector is of one part, which is the spare capacity of `bytes` and stays so during the call.
+        let read = unsafe { libc::preadv2(file.as_raw_fd(), &part, 1, offset, libc::RWF_NOWAIT) };
+        if let Ok(read) = usize::try_from(read) {
+            // SAFETY: so many bytes of the spare capacity were written.
+            unsafe { bytes.set_len(bytes.len() + read) };
+        }
+    }
+}
+
 fn random_id() -> io::Result<String> {
     let mut bytes = [0u8; 16];
     getrandom::fill(&mut bytes).map_err(io::Error::other)?;

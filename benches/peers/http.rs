@@ -44,11 +44,14 @@ impl Http {
 
     /// `GET`, with the media type wanted.
     pub fn get(&mut self, address: &str, accept: &str) -> io::Result<Answer> {
-        let host = self.host;
-        let cookie = &self.cookie;
+        let (host, cookie) = (self.host, &self.cookie);
         let request = format!("GET {address} HTTP/1.1\r\nHost: {host}\r\nAccept: {accept}\r\n{cookie}\r\n");
         let start = Instant::now();
         self.stream.get_mut().write_all(request.as_bytes())?;
+        self.answer(start)
+    }
+
+    fn answer(&mut self, start: Instant) -> io::Result<Answer> {
         let first = self.line()?;
         let began = start.elapsed();
         let status = first.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
@@ -77,7 +80,7 @@ impl Http {
         }
         let elapsed = start.elapsed();
         if closes {
-            *self = Http::connect(host, self.cookie.clone())?;
+            *self = Http::connect(self.host, self.cookie.clone())?;
         }
         Ok(Answer { status, body, elapsed, began })
     }
@@ -92,6 +95,22 @@ impl Http {
                 Err(io::Error::other(format!("{address}: {status} {text}")))
             }
         }
+    }
+
+    /// `POST` of a body in parts; the status and the body of the answer.
+    pub fn post(&mut self, address: &str, kind: &str, body: &[&[u8]]) -> io::Result<Answer> {
+        let (host, cookie) = (self.host, &self.cookie);
+        let length: usize = body.iter().map(|part| part.len()).sum();
+        let head = format!(
+            "POST {address} HTTP/1.1\r\nHost: {host}\r\nAccept: application/dicom+json\r\nContent-Type: {kind}\r\n\
+             Content-Length: {length}\r\n{cookie}\r\n"
+        );
+        let start = Instant::now();
+        self.stream.get_mut().write_all(head.as_bytes())?;
+        for part in body {
+            self.stream.get_mut().write_all(part)?;
+        }
+        self.answer(start)
     }
 
     /// `PUT` of something that has to be taken.

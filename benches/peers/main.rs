@@ -1,6 +1,6 @@
 //! filmroom beside its peers: the same data, the same senders, the same disk and database server, in turns.
 //!
-//! `make bench` runs all of it, `make bench ONLY=store` a part: `store`, `tiny`, `list`, `query`, `retrieve`, `web`,
+//! `make bench` runs all of it, `make bench ONLY=store` a part: `store`, `tiny`, `list`, `query`, `retrieve`, `web`, `stow`,
 //! `picture`, `size`. Three rounds (`ROUNDS=5` for another number), every product in each, so that what the machine does
 //! meanwhile hits all alike; the figures are medians. `PEERS=no` measures filmroom alone. The table goes to standard
 //! output, and everything that was measured to `target/bench/results.json`.
@@ -23,6 +23,7 @@ mod sender;
 mod server;
 mod sink;
 mod store;
+mod stow;
 mod web;
 mod wire;
 
@@ -62,7 +63,7 @@ struct Tiny {
 
 const TINY: Tiny = Tiny { studies: 4000, instances: 5 };
 const SIZES: [u64; 2] = [100_000, 1_000_000];
-const PARTS: [&str; 8] = ["store", "tiny", "list", "query", "retrieve", "web", "picture", "size"];
+const PARTS: [&str; 9] = ["store", "tiny", "list", "query", "retrieve", "web", "stow", "picture", "size"];
 
 impl Bench {
     /// Says what is done now.
@@ -151,6 +152,10 @@ fn run() -> io::Result<()> {
                     true => on_tiny(&mut bench, &server, wants),
                     false => Ok(()),
                 });
+                bench.allow_for(product, result)?;
+            }
+            if wants("stow") && product.has_http() {
+                let result = stow::all(&mut bench, product);
                 bench.allow_for(product, result)?;
             }
             if wants("picture") && product.has_http() {

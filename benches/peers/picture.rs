@@ -30,7 +30,9 @@ pub fn all(bench: &mut Bench, product: Product) -> io::Result<()> {
     .enumerate()
     {
         bench.say(&format!("{}: {title}", product.name()));
-        let stored = store(&server, &kind, number as u32, count)?;
+        // Half of them for the program's own pages, half for DICOMweb.
+        let mut stored = store(&server, &kind, number as u32, 2 * count)?;
+        let rendered = stored.split_off(count as usize);
         let mut http = Http::to(&server)?;
         // The first of all is not measured: threads and caches of the program come to life with it.
         let (_, measured) = stored.split_at(1);
@@ -38,9 +40,13 @@ pub fn all(bench: &mut Bench, product: Product) -> io::Result<()> {
         bench.add_picture(product, format!("{title}, PNG, new"), new);
         bench.add_picture(product, format!("{title}, PNG, again, until it begins"), again.began);
         bench.add_picture(product, format!("{title}, PNG, again, whole"), again.whole);
-        if product != Product::Filmroom {
-            let (new, _) = times(&mut http, product, measured, 1, JPEG)?;
-            bench.add_picture(product, format!("{title}, JPEG, new"), new);
+        let (by_dicomweb, as_jpeg) = rendered.split_at(rendered.len() / 2);
+        for (accept, instances) in [(PNG, by_dicomweb), (JPEG, as_jpeg)] {
+            let mut new = Vec::new();
+            for instance in instances {
+                new.push(http.get_ok(&rendered_address(instance, 1), accept)?.elapsed.as_secs_f64() * 1e3);
+            }
+            bench.add_picture(product, format!("{title}, {accept} by DICOMweb, new"), median(&new));
         }
     }
     bench.say(&format!("{}: a cine of 200 frames", product.name()));
@@ -115,15 +121,17 @@ fn times(
 }
 
 fn picture(http: &mut Http, product: Product, of: &Instance, frame: u32, accept: &str) -> io::Result<Times> {
-    let Instance { study, series, sop_instance_uid, .. } = of;
     let address = match product {
-        Product::Filmroom => format!("/instances/{sop_instance_uid}/frames/{frame}.png"),
-        _ => format!(
-            "/dicom-web/studies/{study}/series/{series}/instances/{sop_instance_uid}/frames/{frame}/rendered"
-        ),
+        Product::Filmroom => format!("/instances/{}/frames/{frame}.png", of.sop_instance_uid),
+        _ => rendered_address(of, frame),
     };
     let answer = http.get_ok(&address, accept)?;
     Ok(Times { began: answer.began.as_secs_f64() * 1e3, whole: answer.elapsed.as_secs_f64() * 1e3 })
+}
+
+fn rendered_address(of: &Instance, frame: u32) -> String {
+    let Instance { study, series, sop_instance_uid, .. } = of;
+    format!("/dicom-web/studies/{study}/series/{series}/instances/{sop_instance_uid}/frames/{frame}/rendered")
 }
 
 fn thumbnails(server: &Server, instances: &[Instance]) -> io::Result<f64> {

@@ -5,6 +5,7 @@ pub mod activity;
 pub mod commit;
 pub mod commitment;
 pub mod find;
+pub mod import;
 pub mod quarantine;
 pub mod receive;
 pub mod retrieve;

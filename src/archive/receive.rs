@@ -8,24 +8,26 @@
 //! What is in memory is what was read and not yet hashed, at most a megabyte whatever the instance's size: it is
 //! hashed while the disk works.
 
-use std::collections::{BTreeSet, VecDeque};
+mod audited;
+
+use std::collections::VecDeque;
 use std::io::{self, Seek, SeekFrom};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
+pub use self::audited::Audited;
 use super::commit::{Durable, Failure, NewInstance, Outcome};
 use super::{Archive, Error};
-use crate::db::audit::{self, Action, Actor, ActorKind, Entry};
+use crate::db::audit::{self, Action, Actor, Entry};
 use crate::dicom::attributes::{self, Attributes, Note};
 use crate::dicom::file_meta;
 use crate::dicom::frame_index::FrameIndex;
 use crate::dicom::prescan::{self, Limits};
-use crate::dicom::uid::{Encoding, SopClassUid, SopInstanceUid, TransferSyntaxUid};
-use crate::storage::{Incoming, Placed, StoredPath};
+use crate::dicom::uid::{Encoding, SopClassUid, SopInstanceUid, StudyInstanceUid, TransferSyntaxUid};
+use crate::storage::{Incoming, Placed, Storage, StoredPath};
 
 /// Files up to this size are on the disk so soon that their rows may be written meanwhile, bytes.
 const SOON_DURABLE: u64 = 1024 * 1024;
@@ -54,40 +56,57 @@ pub const LIMITS: Limits = Limits {
 /// Where an instance came from and what its sender said of it.
 #[derive(Debug, Clone)]
 pub struct Provenance {
-    /// SOP class, as the command says.
-    pub affected_sop_class: SopClassUid,
-    /// SOP instance, as the command says.
-    pub affected_sop_instance: SopInstanceUid,
+    /// What it is said to be.
+    pub said: Said,
     /// How the data set is encoded.
     pub transfer_syntax: TransferSyntaxUid,
-    /// Calling AE title.
-    pub source_ae_title: String,
-    /// Its IP address.
-    pub source_address: String,
+    /// Who it is from.
+    pub source: Source,
+    /// The one study it may be of, where its sender named one.
+    pub only_study: Option<StudyInstanceUid>,
     /// When it began to arrive.
     pub received_at: DateTime<Utc>,
-    /// The studies of its association whose receipt stands in the audit trail.
-    pub audited: Audited,
 }
 
-/// The studies an association has sent instances of. Cheap to clone; every clone is of the same association.
-#[derive(Debug, Clone, Default)]
-pub struct Audited(Arc<Mutex<BTreeSet<String>>>);
+/// What an instance is said to be by what comes before its data set.
+#[derive(Debug, Clone)]
+pub enum Said {
+    /// A command said so, and the data set has to be of the same instance.
+    ByCommand(SopClassUid, SopInstanceUid),
+    /// Group 0002 of a file may have said so. What changes a data set often leaves it as it was, so that it counts only
+    /// where the data set says nothing.
+    ByFile(Option<SopClassUid>, Option<SopInstanceUid>),
+}
 
-impl Audited {
-    fn has(&self, study: &str) -> bool {
-        self.studies().contains(study)
-    }
-
-    fn add(&self, study: &str) {
-        if !self.has(study) {
-            self.studies().insert(study.to_owned());
+impl Said {
+    /// Its SOP class.
+    pub fn sop_class(&self) -> Option<&SopClassUid> {
+        match self {
+            Said::ByCommand(uid, _) => Some(uid),
+            Said::ByFile(uid, _) => uid.as_ref(),
         }
     }
 
-    fn studies(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Its UID.
+    pub fn sop_instance(&self) -> Option<&SopInstanceUid> {
+        match self {
+            Said::ByCommand(_, uid) => Some(uid),
+            Said::ByFile(_, uid) => uid.as_ref(),
+        }
     }
+}
+
+/// Who sends instances.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// For the audit trail.
+    pub actor: Actor,
+    /// Calling AE title; empty for who has none.
+    pub ae_title: String,
+    /// IP address.
+    pub address: String,
+    /// The studies whose receipt from there stands in the audit trail.
+    pub audited: Audited,
 }
 
 /// An instance that was stored, or that the archive held already.
@@ -95,10 +114,16 @@ impl Audited {
 pub struct Stored {
     /// Stored, held already, or kept beside the one that was there first.
     pub outcome: Outcome,
+    /// What it is.
+    pub sop_class_uid: SopClassUid,
+    /// Which it is.
+    pub sop_instance_uid: SopInstanceUid,
     /// What was made up because the data set lacks it.
     pub notes: Vec<Note>,
     /// The study it is filed under.
     pub study_instance_uid: String,
+    /// And the series.
+    pub series_instance_uid: String,
     /// The SOP class its data set names, which counts, where that is not the command's.
     pub other_sop_class: Option<SopClassUid>,
     /// Likewise the SOP instance, where the command named what cannot be one.
@@ -117,6 +142,18 @@ pub enum Refusal {
     /// It is another instance than its sender said.
     #[error("the data set is of another SOP Instance UID than the command")]
     OtherInstance,
+    /// It is of another study than the one its sender named.
+    #[error("the instance is of another study than the one it was to be stored in")]
+    OtherStudy,
+    /// It is no DICOM file.
+    #[error("this is not a DICOM file")]
+    NotDicom,
+    /// It is a list of files.
+    #[error("a DICOMDIR is a list of files and not an image")]
+    Directory,
+    /// It could not be taken out of the ZIP file it came in.
+    #[error("the ZIP file cannot be read here ({0})")]
+    NotUnzipped(String),
     /// It is longer than anything we take.
     #[error("the instance is longer than 16 GiB")]
     TooLong,
@@ -199,9 +236,9 @@ impl Reception {
             };
         }
         if let Writing::Open(written) = &mut self.writing
-            && let Err(err) = written.append(bytes)
+            && let Err(err) = written.append(bytes, &self.archive.inner.storage)
         {
-            self.writing = Writing::Failed(file_error(err));
+            self.writing = Writing::Failed(err);
         }
     }
 
@@ -218,15 +255,22 @@ impl Reception {
             Writing::Failed(err) => return Err(err.into()),
             Writing::Unopened => open(&archive.inner.storage, &provenance)?,
         };
-        let audited = provenance.audited.clone();
-        let affected = (provenance.affected_sop_class.clone(), provenance.affected_sop_instance.clone());
-        let (pending, placed) = seal(&archive.inner.storage, written, provenance)?;
+        let source = provenance.source.clone();
+        let said = provenance.said.clone();
+        let (mut pending, placed) = seal(&archive.inner.storage, written, provenance)?;
         let notes = pending.attributes.notes.clone();
         let instance = &pending.attributes.instance;
-        let other_sop_class = Some(instance.sop_class_uid.clone()).filter(|uid| *uid != affected.0);
-        let other_sop_instance = Some(instance.sop_instance_uid.clone()).filter(|uid| *uid != affected.1);
+        let (sop_class_uid, sop_instance_uid) =
+            (instance.sop_class_uid.clone(), instance.sop_instance_uid.clone());
+        let other_sop_class =
+            said.sop_class().filter(|uid| **uid != sop_class_uid).map(|_| sop_class_uid.clone());
+        let other_sop_instance =
+            said.sop_instance().filter(|uid| **uid != sop_instance_uid).map(|_| sop_instance_uid.clone());
         let study_instance_uid = pending.attributes.study.study_instance_uid.as_str().to_owned();
+        let series_instance_uid = pending.attributes.series.series_instance_uid.as_str().to_owned();
         let path = placed.path().clone();
+        let receipt = source.audited.receipt(&study_instance_uid).await;
+        pending.audit = receipt.is_some().then(|| received(&pending.attributes, source.actor));
         let outcome = match store(&archive, pending, placed).await? {
             Ok(outcome) => outcome,
             Err(failure) => {
@@ -236,19 +280,33 @@ impl Reception {
                 return Err(failure.error.into());
             }
         };
-        audited.add(&study_instance_uid);
+        if let Some(receipt) = receipt {
+            receipt.stands();
+        }
         if !outcome.keeps_file() {
             remove(&archive, &path);
         }
-        Ok(Stored { outcome, notes, study_instance_uid, other_sop_class, other_sop_instance })
+        Ok(Stored {
+            outcome,
+            sop_class_uid,
+            sop_instance_uid,
+            notes,
+            study_instance_uid,
+            series_instance_uid,
+            other_sop_class,
+            other_sop_instance,
+        })
     }
 }
 
 impl Written {
-    fn append(&mut self, bytes: Bytes) -> io::Result<()> {
-        self.incoming.append(&bytes)?;
+    fn append(&mut self, bytes: Bytes, storage: &Storage) -> Result<(), Error> {
+        self.incoming.append(&bytes).map_err(file_error)?;
         self.unbegun += bytes.len();
         if self.unbegun >= BEGIN_EVERY {
+            if !storage.has_room()? {
+                return Err(Error::DiskFull);
+            }
             self.incoming.begin_writing();
             self.unbegun = 0;
         }
@@ -300,15 +358,15 @@ async fn store(
 }
 
 /// Makes the file and writes its preamble and group 0002, PS3.10 section 7.1.
-fn open(storage: &crate::storage::Storage, provenance: &Provenance) -> Result<Written, Error> {
+fn open(storage: &Storage, provenance: &Provenance) -> Result<Written, Error> {
     if !storage.has_room()? {
         return Err(Error::DiskFull);
     }
     let head = file_meta::head(
-        &provenance.affected_sop_class,
-        &provenance.affected_sop_instance,
+        provenance.said.sop_class(),
+        provenance.said.sop_instance(),
         &provenance.transfer_syntax,
-        &provenance.source_ae_title,
+        &provenance.source.ae_title,
     )?;
     let mut incoming = storage.begin()?;
     incoming.append(&head).map_err(file_error)?;
@@ -325,7 +383,7 @@ fn open(storage: &crate::storage::Storage, provenance: &Provenance) -> Result<Wr
 
 /// Reads through the complete file, and gives it its final path.
 fn seal(
-    storage: &crate::storage::Storage,
+    storage: &Storage,
     mut written: Written,
     provenance: Provenance,
 ) -> Result<(NewInstance, Placed), Refusal> {
@@ -340,21 +398,24 @@ fn seal(
     file.seek(SeekFrom::Start(data_set_offset.into())).map_err(file_error)?;
     let encoding = provenance.transfer_syntax.encoding();
     let scan = prescan::scan(&mut *file, length, encoding, &LIMITS)?;
-    let (sop_class, sop_instance) = (&provenance.affected_sop_class, &provenance.affected_sop_instance);
-    let attributes = Attributes::from_scan(&scan, Some(sop_class), Some(sop_instance))?;
+    let (sop_class, sop_instance) = (provenance.said.sop_class(), provenance.said.sop_instance());
+    let attributes = Attributes::from_scan(&scan, sop_class, sop_instance)?;
     let instance = &attributes.instance;
-    if instance.sop_instance_uid != *sop_instance && sop_instance.is_possible() {
+    if let Said::ByCommand(_, uid) = &provenance.said
+        && instance.sop_instance_uid != *uid
+        && uid.is_possible()
+    {
         return Err(Refusal::OtherInstance);
     }
-    if instance.sop_instance_uid != *sop_instance || instance.sop_class_uid != *sop_class {
+    if provenance.only_study.as_ref().is_some_and(|only| *only != attributes.study.study_instance_uid) {
+        return Err(Refusal::OtherStudy);
+    }
+    if sop_instance != Some(&instance.sop_instance_uid) || sop_class != Some(&instance.sop_class_uid) {
         // The data set is what is kept, so group 0002 has to say what the data set says.
         file.seek(SeekFrom::Start(data_set_offset.into())).map_err(file_error)?;
-        let told = Provenance {
-            affected_sop_class: instance.sop_class_uid.clone(),
-            affected_sop_instance: instance.sop_instance_uid.clone(),
-            ..provenance.clone()
-        };
-        let mut again = open(storage, &told)?;
+        let said =
+            Said::ByFile(Some(instance.sop_class_uid.clone()), Some(instance.sop_instance_uid.clone()));
+        let mut again = open(storage, &Provenance { said, ..provenance.clone() })?;
         io::copy(file, again.incoming.file()).map_err(file_error)?;
         (incoming, data_set_offset) = (again.incoming, again.data_set_offset);
     }
@@ -372,7 +433,6 @@ fn seal(
     let pixel_data_offset = located.map(|pixels| pixels.offset + u64::from(data_set_offset));
     let pixel_data_length = located.and_then(|pixels| pixels.length);
     let placed = storage.place(incoming, provenance.received_at).map_err(file_error)?;
-    let audit = receipt(&attributes, &provenance);
     let pending = NewInstance {
         attributes,
         path: placed.path().as_str().to_owned(),
@@ -383,35 +443,27 @@ fn seal(
         pixel_data_offset,
         pixel_data_length,
         frame_index,
-        source_ae_title: provenance.source_ae_title,
-        source_address: provenance.source_address,
+        source_ae_title: provenance.source.ae_title,
+        source_address: provenance.source.address,
         received_at: provenance.received_at,
-        audit,
+        audit: None,
     };
     Ok((pending, placed))
 }
 
-/// The line of the audit trail for the first instance of a study in an association.
-fn receipt(attributes: &Attributes, provenance: &Provenance) -> Option<Entry> {
+/// The line of the audit trail for the first instance of a study from somebody.
+fn received(attributes: &Attributes, actor: Actor) -> Entry {
     let study = attributes.study.study_instance_uid.as_str();
-    if provenance.audited.has(study) {
-        return None;
-    }
-    let actor = Actor {
-        kind: ActorKind::Peer,
-        name: provenance.source_ae_title.clone(),
-        address: provenance.source_address.clone(),
-    };
     let patient = audit::Patient {
         patient_id: attributes.patient.patient_id.clone(),
         issuer_of_patient_id: attributes.patient.issuer_of_patient_id.clone(),
         patient_name: attributes.patient.patient_name.clone(),
     };
-    Some(Entry::of(actor, Action::Receive, "").study(study).patient(patient))
+    Entry::of(actor, Action::Receive, "").study(study).patient(patient)
 }
 
 /// A full disk has a name of its own, because its cure is another one.
-fn file_error(err: io::Error) -> Error {
+pub(super) fn file_error(err: io::Error) -> Error {
     match err.raw_os_error() {
         Some(libc::ENOSPC | libc::EDQUOT) => Error::DiskFull,
         _ => Error::File(err),

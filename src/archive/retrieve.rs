@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use moka::sync::Cache;
 
-pub use self::bulk::Bulk;
+pub use self::bulk::{Bulk, Stretch};
 pub use self::pixels::{Frame, NativePixels};
 use super::{Archive, Error};
 use crate::db::frame::{self, EquipmentRow, SeriesRow, StackRow, StoredRow, StudyRow};
@@ -32,6 +32,7 @@ use crate::dicom::data_set::{DataSet, Value};
 use crate::dicom::frame_index::{self, FrameIndex};
 use crate::dicom::prescan::{self, Encoding, Limits, PixelData};
 use crate::dicom::uid::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid, TransferSyntaxUid};
+pub use crate::storage::read_from_memory;
 
 /// Headers kept for the next frame, bytes. The functional groups of 8,800 frames are about 30 MB of these.
 const KEPT_HEADERS: u64 = 40 << 20;

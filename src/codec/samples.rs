@@ -108,6 +108,35 @@ impl Decoded {
         Self { rows, samples, unused_bits, ..*self }
     }
 
+    /// These columns alone; fewer, or none, where the frame ends before them.
+    pub fn part(&self, columns: Range<u32>) -> Self {
+        fn part<T: Copy>(samples: &[T], row: usize, within: Range<usize>) -> Vec<T> {
+            let rows = samples.chunks_exact(row.max(1));
+            rows.flat_map(|row| row.get(within.clone()).unwrap_or_default()).copied().collect()
+        }
+        let columns = columns.start.min(self.columns)..columns.end.min(self.columns);
+        let at = |columns: u32, samples: u16| {
+            usize::try_from(u64::from(columns) * u64::from(samples)).unwrap_or(usize::MAX)
+        };
+        let cut =
+            |samples: u16| (at(self.columns, samples), at(columns.start, samples)..at(columns.end, samples));
+        let (row, within) = cut(self.samples_per_pixel);
+        let samples = match &self.samples {
+            Samples::U8(samples) => Samples::U8(part(samples, row, within)),
+            Samples::U16(samples) => Samples::U16(part(samples, row, within)),
+            Samples::I16(samples) => Samples::I16(part(samples, row, within)),
+            Samples::U32(samples) => Samples::U32(part(samples, row, within)),
+            Samples::I32(samples) => Samples::I32(part(samples, row, within)),
+            Samples::F32(samples) => Samples::F32(part(samples, row, within)),
+            Samples::F64(samples) => Samples::F64(part(samples, row, within)),
+        };
+        let unused_bits = self.unused_bits.as_ref().map(|words| {
+            let (row, within) = cut(self.samples_per_pixel);
+            part(words, row, within)
+        });
+        Self { columns: columns.end.saturating_sub(columns.start), samples, unused_bits, ..*self }
+    }
+
     /// Bytes of memory the frame takes, for caches with a byte bound.
     pub fn bytes(&self) -> usize {
         let words = self.unused_bits.as_ref().map_or(0, |words| words.len().saturating_mul(2));
@@ -138,5 +167,8 @@ mod tests {
         assert_eq!(band(0..5, 2), (3, Samples::U8(vec![0, 1, 4, 5, 8, 9]), Some(vec![0, 1, 4, 5, 8, 9])));
         assert_eq!(band(4..9, 1), (1, Samples::U8(vec![8, 9]), Some(vec![8, 9])));
         assert_eq!(band(7..9, 1), (0, Samples::U8(vec![]), Some(vec![])));
+        let part = decoded.part(1..9);
+        assert_eq!((part.columns, part.samples), (1, Samples::U8(vec![1, 3, 5, 7, 9])));
+        assert_eq!(part.unused_bits, Some(vec![1, 3, 5, 7, 9]));
     }
 }

@@ -4,8 +4,9 @@ use chrono::NaiveDateTime;
 use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{FromRowError, Result, Row, params};
 
-use super::role::{Rights, Role};
+use super::role::{Right, Rights, Role};
 use super::row::{column, parsed};
+use super::setting::Rules;
 use super::visibility::ReferringNames;
 
 /// What is typed to sign in: 1 to 64 of `a` to `z`, digits and `. _ @ + -`. Capitals are the same as small letters.
@@ -61,6 +62,8 @@ pub struct User {
     pub created_at: NaiveDateTime,
     /// UTC, last time
     pub signed_in_at: Option<NaiveDateTime>,
+    /// How people and programs may sign in now. It comes with each person because nobody is asked for without it.
+    pub rules: Rules,
 }
 
 /// The columns of [`User`], of `user JOIN role`.
@@ -76,6 +79,8 @@ macro_rules! user_columns {
              user.is_disabled,
              user.created_at,
              user.signed_in_at, ",
+            crate::db::setting::rules_columns!(),
+            ", ",
             crate::db::role::rights_columns!()
         )
     };
@@ -102,7 +107,13 @@ impl User {
             is_disabled: column(row, "is_disabled")?,
             created_at: column(row, "created_at")?,
             signed_in_at: column(row, "signed_in_at")?,
+            rules: Rules::from_columns(row)?,
         })
+    }
+
+    /// Whether the person has to set up a second factor before anything else.
+    pub fn needs_second_factor(&self) -> bool {
+        self.rules.second_factor_for_administrators && self.rights.has(Right::Administer) && !self.has_totp
     }
 
     /// The full name, or else the user name.

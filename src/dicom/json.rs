@@ -12,7 +12,9 @@ use dicom_dictionary_std::tags;
 
 pub use self::bulk::{BulkData, Place, bulk_data};
 use self::object::Objects;
+pub(super) use self::path::tag;
 pub use self::path::{ElementPath, InvalidPath};
+pub(super) use self::value::number;
 use self::walk::{Event, Value, Walk};
 use super::charset::CharacterSet;
 use super::dictionary;

@@ -3,6 +3,7 @@
 pub mod ae_title;
 pub mod attributes;
 pub mod charset;
+pub mod cine;
 pub mod commitment;
 pub mod data_set;
 pub mod dictionary;
@@ -13,6 +14,7 @@ pub(crate) mod fixtures;
 pub mod frame_index;
 pub mod implementation;
 pub mod json;
+pub mod native_xml;
 pub mod person_name;
 pub mod prescan;
 pub mod query;

@@ -11,8 +11,9 @@ use super::scp::{Caller, drain};
 use super::status::Status;
 use crate::archive::activity::Presence;
 use crate::archive::commit::Outcome;
-use crate::archive::receive::{Provenance, Refusal, Stored};
+use crate::archive::receive::{Provenance, Refusal, Said, Source, Stored};
 use crate::archive::{self, Archive};
+use crate::db::audit::{Actor, ActorKind};
 use crate::dicom::uid::SopInstanceUid;
 
 /// Receives one instance and answers. Every failure that is not the association's is a status.
@@ -32,7 +33,7 @@ pub async fn serve(
             return association.send_command(context.id, &response(command, status, &comment)).await;
         }
     };
-    let sop_instance_uid = provenance.affected_sop_instance.clone();
+    let said = provenance.said.clone();
     let mut reception = archive.receive(provenance);
     loop {
         let fragment = association.next_data(context.id).await?;
@@ -45,7 +46,7 @@ pub async fn serve(
     if let Ok(stored) = &result {
         presence.stored(&stored.study_instance_uid);
     }
-    let (status, comment) = outcome(&result, context, &sop_instance_uid);
+    let (status, comment) = outcome(&result, context, said.sop_instance());
     association.send_command(context.id, &response(command, status, &comment)).await
 }
 
@@ -53,19 +54,20 @@ pub async fn serve(
 pub(super) fn outcome(
     result: &Result<Stored, Refusal>,
     context: &PresentationContext,
-    sop_instance_uid: &SopInstanceUid,
+    sop_instance_uid: Option<&SopInstanceUid>,
 ) -> (Status, String) {
+    let sop_instance_uid = sop_instance_uid.map_or("", SopInstanceUid::as_str);
     match result {
         Ok(stored) => {
             let (status, comment) = done(stored, context);
             if status != Status::SUCCESS {
-                tracing::warn!(%sop_instance_uid, %status, comment, "stored an instance with a warning");
+                tracing::warn!(sop_instance_uid, %status, comment, "stored an instance with a warning");
             }
             (status, comment)
         }
         Err(refusal) => {
             let (status, comment) = failed(refusal);
-            tracing::warn!(%sop_instance_uid, %status, err = refusal as &dyn std::error::Error, "refused an instance");
+            tracing::warn!(sop_instance_uid, %status, err = refusal as &dyn std::error::Error, "refused an instance");
             (status, comment)
         }
     }
@@ -82,18 +84,22 @@ pub(super) fn provenance(
     }
     let sop_class =
         command.uid(tags::AFFECTED_SOP_CLASS_UID).unwrap_or_else(|| context.abstract_syntax.clone());
+    let sop_class = sop_class.parse().map_err(|_| unusable("Affected SOP Class UID"))?;
+    let sop_instance = command.uid(tags::AFFECTED_SOP_INSTANCE_UID).unwrap_or_default();
+    let sop_instance = sop_instance.parse().map_err(|_| unusable("Affected SOP Instance UID"))?;
+    let actor =
+        Actor { kind: ActorKind::Peer, name: caller.ae_title.clone(), address: caller.address.clone() };
     Ok(Provenance {
-        affected_sop_class: sop_class.parse().map_err(|_| unusable("Affected SOP Class UID"))?,
-        affected_sop_instance: command
-            .uid(tags::AFFECTED_SOP_INSTANCE_UID)
-            .unwrap_or_default()
-            .parse()
-            .map_err(|_| unusable("Affected SOP Instance UID"))?,
+        said: Said::ByCommand(sop_class, sop_instance),
         transfer_syntax: context.transfer_syntax.parse().map_err(|_| unusable("The transfer syntax"))?,
-        source_ae_title: caller.ae_title.clone(),
-        source_address: caller.address.clone(),
+        source: Source {
+            actor,
+            ae_title: caller.ae_title.clone(),
+            address: caller.address.clone(),
+            audited: caller.audited.clone(),
+        },
+        only_study: None,
         received_at: Utc::now(),
-        audited: caller.audited.clone(),
     })
 }
 
@@ -129,6 +135,10 @@ fn failed(refusal: &Refusal) -> (Status, String) {
         Refusal::Unusable(err) => (Status::CANNOT_UNDERSTAND, err.to_string()),
         Refusal::OtherInstance => {
             (Status::DATA_SET_DOES_NOT_MATCH, "SOP Instance UID differs between command and data set".into())
+        }
+        Refusal::OtherStudy => (Status::DATA_SET_DOES_NOT_MATCH, refusal.to_string()),
+        Refusal::NotDicom | Refusal::Directory | Refusal::NotUnzipped(_) => {
+            (Status::CANNOT_UNDERSTAND, refusal.to_string())
         }
         Refusal::TooLong => (Status::OUT_OF_RESOURCES, "The instance is longer than 16 GiB".into()),
         Refusal::Archive(err) => {

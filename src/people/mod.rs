@@ -19,6 +19,7 @@ use std::time::Duration;
 use moka::sync::Cache;
 
 use crate::db::role::{self, Right};
+pub use crate::db::setting::{Rules, set_rules};
 use crate::db::user::User;
 use crate::db::visibility::Visibility;
 use crate::db::{self, Pool, setting};
@@ -26,11 +27,6 @@ use password::Passwords;
 use set_up::SetUp;
 use throttle::Throttle;
 use trail::Trail;
-
-/// Administrators sign in with a second factor, unless the value is `no`.
-const SECOND_FACTOR: &str = "second-factor-for-administrators";
-/// Programs may send a name and a password with each request, unless the value is `no`.
-const BASIC: &str = "basic-authentication";
 
 /// How long a password that a program sent with a request is known to be right.
 const REMEMBERED: Duration = Duration::from_secs(5 * 60);
@@ -73,15 +69,6 @@ pub struct People {
     right: Cache<[u8; 32], ()>,
 }
 
-/// What an administrator has set for signing in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rules {
-    /// Administrators need a second factor.
-    pub second_factor_for_administrators: bool,
-    /// Programs may send a name and a password with each request.
-    pub basic: bool,
-}
-
 impl People {
     /// Those in this database.
     pub fn new(pool: Pool) -> std::io::Result<People> {
@@ -115,24 +102,8 @@ impl People {
     /// What is set for signing in.
     pub async fn rules(&self) -> Result<Rules, Error> {
         let mut conn = db::acquire(&self.pool).await?;
-        let set = setting::all(&mut conn).await?;
-        let is_on = |wanted: &str| !set.iter().any(|(name, value)| name == wanted && value == "no");
-        Ok(Rules { second_factor_for_administrators: is_on(SECOND_FACTOR), basic: is_on(BASIC) })
+        Ok(setting::rules(&mut conn).await?)
     }
-
-    /// Whether somebody has to set up a second factor before anything else.
-    pub async fn needs_second_factor(&self, user: &User) -> Result<bool, Error> {
-        let may_need = user.rights.has(Right::Administer) && !user.has_totp;
-        Ok(may_need && self.rules().await?.second_factor_for_administrators)
-    }
-}
-
-/// Sets the rules for signing in.
-pub async fn set_rules(conn: &mut impl mysql_async::prelude::Queryable, rules: Rules) -> Result<(), Error> {
-    let word = |is_on| if is_on { "yes" } else { "no" };
-    setting::set(conn, SECOND_FACTOR, word(rules.second_factor_for_administrators)).await?;
-    setting::set(conn, BASIC, word(rules.basic)).await?;
-    Ok(())
 }
 
 /// Whose studies a program of theirs sees: one of a person's, where its token is for one.

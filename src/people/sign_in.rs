@@ -175,10 +175,17 @@ impl People {
         Ok(token)
     }
 
-    /// Whoever this name and password are of, where a program sends them with each request. Somebody with a second
-    /// factor needs a token instead.
+    /// Whoever this name and password are of, where a program sends them with each request, if that is let. Somebody
+    /// with a second factor needs a token instead.
     pub async fn basic(&self, name: &str, password: &str, address: IpAddr) -> Result<User, Refusal> {
         let credentials = self.credentials(name).await?;
+        let is_taken = match &credentials {
+            Some(credentials) => credentials.user.rules.basic,
+            None => self.rules().await?.basic,
+        };
+        if !is_taken {
+            return Err(Refusal::Wrong);
+        }
         let attempt = Attempt { name: name.to_owned(), address, browser: None, is_known: false };
         let mark = credentials.as_ref().map(|credentials| {
             secret::mark(&self.key, &[b"right", credentials.password_hash.as_bytes(), password.as_bytes()])

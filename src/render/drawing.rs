@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::colour;
 use super::encode::{self, Shape};
-use super::geometry::{self, Grid};
+use super::geometry::{self, Grid, Region};
 use super::grey::Grey;
 use super::overlay::{self, Plane};
 use super::palette::{self, Palette};
@@ -16,10 +16,14 @@ use crate::dicom::data_set::DataSet;
 /// A frame and the way its samples become pixels.
 pub struct Drawing<'a, E> {
     frame: &'a Frame<'a, E>,
+    /// The part of the frame that is drawn; the grid lies on it.
+    region: Region,
     grid: Grid,
     target: (u32, u32),
     ink: Ink,
     planes: Vec<Plane>,
+    mirror: bool,
+    upside_down: bool,
 }
 
 enum Ink {
@@ -35,18 +39,23 @@ impl<'a, E: From<Error> + Send> Drawing<'a, E> {
     /// Looks at the attributes, and at the samples where their range decides what is black and white.
     pub fn new(frame: &'a Frame<'a, E>, attributes: &DataSet, frame0: usize, view: &View) -> Result<Self, E> {
         let aspect = geometry::pixel_aspect(attributes, frame0);
-        let target = geometry::target(frame.rows, frame.columns, aspect, view.width, view.height);
-        let grid = Grid::for_target(frame.rows, frame.columns, target);
+        let whole = Region { left: 0, top: 0, columns: frame.columns, rows: frame.rows };
+        let region = view.region.unwrap_or(whole).within(frame.rows, frame.columns);
+        let target = geometry::target(region.rows, region.columns, aspect, view);
+        let grid = Grid::for_target(region.rows, region.columns, target);
         // The first row shows what kind of samples there are.
         let sample = frame.read(0..1, 1)?;
         let ink = match sample.photometric {
             Photometric::Monochrome1 | Photometric::Monochrome2 => {
                 let mut grey = Grey::new(&sample, attributes, frame0, view);
                 if grey.needs_range() {
+                    // What is black and white does not depend on the part that is shown.
+                    let of_all = Grid::for_target(frame.rows, frame.columns, (frame.columns, frame.rows));
+                    let grid = if region == whole { grid } else { of_all };
                     let parts = parts(frame, &grid);
                     let ranges = parallel::each(parts.len(), |number| {
                         let rows = parts.get(number).cloned().unwrap_or_default();
-                        Ok::<_, E>(grey.range(&frame.picked(&grid, rows)?.samples, &grid))
+                        Ok::<_, E>(grey.range(&frame.picked(&grid, whole, rows)?.samples, &grid))
                     })?;
                     grey.set_range(ranges);
                 }
@@ -61,16 +70,18 @@ impl<'a, E: From<Error> + Send> Drawing<'a, E> {
             // Bits above the samples are taken from all of them.
             let whole = if sample.unused_bits.is_some() { Some(frame.read(0..frame.rows, 1)?) } else { None };
             let bits = whole.as_ref().and_then(|whole| whole.unused_bits.as_deref());
-            overlay::planes(attributes, frame.columns, bits, frame0)
+            let planes = overlay::planes(attributes, frame.columns, bits, frame0);
+            planes.into_iter().map(|plane| plane.on(region)).collect()
         } else {
             Vec::new()
         };
-        Ok(Drawing { frame, grid, target, ink, planes })
+        let View { mirror, upside_down, .. } = *view;
+        Ok(Drawing { frame, region, grid, target, ink, planes, mirror, upside_down })
     }
 
     /// The picture as a PNG file.
     pub fn png(&self) -> Result<Vec<u8>, E> {
-        if self.grid.size() == self.target {
+        if self.grid.size() == self.target && !self.mirror && !self.upside_down {
             return encode::encode_rows(self.shape(), |rows| Ok(self.rows(rows)?.into_bytes()));
         }
         Ok(encode::encode(&self.picture()?))
@@ -84,7 +95,12 @@ impl<'a, E: From<Error> + Send> Drawing<'a, E> {
         })?;
         let bytes = drawn.concat();
         let pixels = if self.shape().channels == 1 { Pixels::Grey(bytes) } else { Pixels::Rgb(bytes) };
-        Ok(geometry::resize(pixels, &self.grid, self.target)?)
+        let picture = geometry::resize(pixels, &self.grid, self.target)?;
+        Ok(if self.mirror || self.upside_down {
+            geometry::flipped(picture, self.mirror, self.upside_down)
+        } else {
+            picture
+        })
     }
 
     /// What is drawn, before it is brought to its size.
@@ -96,7 +112,7 @@ impl<'a, E: From<Error> + Send> Drawing<'a, E> {
 
     /// Some rows of the grid.
     fn rows(&self, rows: Range<u32>) -> Result<Pixels, E> {
-        let band = self.frame.picked(&self.grid, rows.clone())?;
+        let band = self.frame.picked(&self.grid, self.region, rows.clone())?;
         let (samples, grid) = (&band.samples, &self.grid);
         let bytes = match &self.ink {
             Ink::Grey(grey, None) => grey.draw(samples, grid),
@@ -119,9 +135,12 @@ fn parts<E>(frame: &Frame<'_, E>, grid: &Grid) -> Vec<Range<u32>> {
 }
 
 impl<E: From<Error>> Frame<'_, E> {
-    /// The rows of the frame that these rows of a grid need, one behind the other.
-    fn picked(&self, grid: &Grid, rows: Range<u32>) -> Result<Decoded, E> {
-        self.read(grid.frame_rows(&rows), grid.step())
+    /// What these rows of a grid on a part of the frame need, one row behind the other.
+    fn picked(&self, grid: &Grid, region: Region, rows: Range<u32>) -> Result<Decoded, E> {
+        let Range { start, end } = grid.frame_rows(&rows);
+        let band = self.read(start + region.top..end + region.top, grid.step())?;
+        let is_whole = region.columns == self.columns;
+        Ok(if is_whole { band } else { band.part(region.left..region.left + region.columns) })
     }
 
     /// Every `step`-th of these rows of the frame, and no others.

@@ -7,7 +7,7 @@ use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
 use super::functional_groups::of_frame;
-use super::{Error, Picture, Pixels};
+use super::{Error, Picture, Pixels, View};
 use crate::codec::Samples;
 use crate::dicom::data_set::DataSet;
 
@@ -15,6 +15,8 @@ use crate::dicom::data_set::DataSet;
 const MAX_ASPECT: f64 = 16.0;
 /// Non-square pixels are made square by enlarging one side, unless the picture would have more pixels.
 const MAX_PIXELS: f64 = 64e6;
+/// A picture that is made larger has at most so many pixels.
+const MAX_ENLARGED: f64 = 16e6;
 /// A picture that is made smaller keeps this many samples a pixel in each direction before it is smoothed.
 const SAMPLES_A_PIXEL: u32 = 3;
 
@@ -35,8 +37,30 @@ pub fn pixel_aspect(attributes: &DataSet, frame0: usize) -> f64 {
         .unwrap_or(1.0)
 }
 
-/// Width and height of the picture: square pixels, never enlarged, fitting into the box.
-pub fn target(rows: u32, columns: u32, aspect: f64, width: Option<u32>, height: Option<u32>) -> (u32, u32) {
+/// A part of a frame, in whole pixels of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Region {
+    /// Columns before it.
+    pub left: u32,
+    /// Rows above it.
+    pub top: u32,
+    /// Its columns.
+    pub columns: u32,
+    /// Its rows.
+    pub rows: u32,
+}
+
+impl Region {
+    /// What of it lies in a frame of this size, at least a pixel.
+    pub fn within(self, rows: u32, columns: u32) -> Region {
+        let (left, top) = (self.left.min(columns.saturating_sub(1)), self.top.min(rows.saturating_sub(1)));
+        let size = |wanted: u32, there: u32| wanted.min(there).max(1);
+        Region { left, top, columns: size(self.columns, columns - left), rows: size(self.rows, rows - top) }
+    }
+}
+
+/// Width and height of the picture: square pixels, fitting into the box, and enlarged only where that is wanted.
+pub fn target(rows: u32, columns: u32, aspect: f64, view: &View) -> (u32, u32) {
     let (mut across, mut down) = (f64::from(columns), f64::from(rows));
     // Spacing is written with few digits: what would change no pixel is left alone.
     if (aspect - 1.0).abs() > 0.001 {
@@ -53,9 +77,12 @@ pub fn target(rows: u32, columns: u32, aspect: f64, width: Option<u32>, height: 
             };
         }
     }
-    let limit = |side: Option<u32>, length: f64| side.map_or(1.0, |side| f64::from(side.max(1)) / length);
-    let shrink = limit(width, across).min(limit(height, down)).min(1.0);
-    let whole = |length: f64| (length * shrink).round().max(1.0) as u32;
+    let limit =
+        |side: Option<u32>, length: f64| side.map_or(f64::INFINITY, |side| f64::from(side.max(1)) / length);
+    let fitting = limit(view.width, across).min(limit(view.height, down));
+    let most = if view.enlarge { (MAX_ENLARGED / (across * down)).sqrt().max(1.0) } else { 1.0 };
+    let scale = if fitting.is_finite() { fitting.min(most) } else { 1.0 };
+    let whole = |length: f64| (length * scale).round().max(1.0) as u32;
     (whole(across), whole(down))
 }
 
@@ -170,9 +197,62 @@ pub fn resize(pixels: Pixels, grid: &Grid, target: (u32, u32)) -> Result<Picture
     Ok(Picture { width, height, pixels })
 }
 
+/// A picture seen in a mirror, upside down, or both.
+pub fn flipped(picture: Picture, mirror: bool, upside_down: bool) -> Picture {
+    fn turned(bytes: &[u8], row: usize, pixel: usize, mirror: bool, upside_down: bool) -> Vec<u8> {
+        let mut rows: Vec<&[u8]> = bytes.chunks_exact(row.max(1)).collect();
+        if upside_down {
+            rows.reverse();
+        }
+        if !mirror {
+            return rows.concat();
+        }
+        rows.iter().flat_map(|row| row.rchunks_exact(pixel)).flatten().copied().collect()
+    }
+    let columns = usize::try_from(picture.width).unwrap_or(usize::MAX);
+    let pixels = match picture.pixels {
+        Pixels::Grey(bytes) => Pixels::Grey(turned(&bytes, columns, 1, mirror, upside_down)),
+        Pixels::Rgb(bytes) => Pixels::Rgb(turned(&bytes, columns.saturating_mul(3), 3, mirror, upside_down)),
+    };
+    Picture { pixels, ..picture }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn target(rows: u32, columns: u32, aspect: f64, width: Option<u32>, height: Option<u32>) -> (u32, u32) {
+        super::target(rows, columns, aspect, &View { width, height, ..View::default() })
+    }
+
+    #[test]
+    fn a_picture_is_enlarged_where_that_is_wanted_and_up_to_a_bound() {
+        let enlarged = |width, height| {
+            let view = View { width: Some(width), height: Some(height), enlarge: true, ..View::default() };
+            super::target(64, 32, 1.0, &view)
+        };
+        assert_eq!(enlarged(320, 320), (160, 320));
+        assert_eq!(enlarged(16, 16), (8, 16));
+        let (width, height) = enlarged(8192, 8192);
+        assert!(width > 2000 && height > 5000 && u64::from(width) * u64::from(height) < 16_100_000);
+    }
+
+    #[test]
+    fn a_region_is_of_its_frame() {
+        let region = Region { left: 5, top: 90, columns: 100, rows: 10 };
+        assert_eq!(region.within(60, 20), Region { left: 5, top: 59, columns: 15, rows: 1 });
+        assert_eq!(region.within(200, 200), region);
+    }
+
+    #[test]
+    fn a_picture_is_flipped_by_whole_pixels() {
+        let picture = Picture { width: 2, height: 2, pixels: Pixels::Grey(vec![1, 2, 3, 4]) };
+        let grey = |mirror, upside_down| flipped(picture.clone(), mirror, upside_down).pixels.into_bytes();
+        assert_eq!((grey(true, false), grey(false, true)), (vec![2, 1, 4, 3], vec![3, 4, 1, 2]));
+        assert_eq!((grey(true, true), grey(false, false)), (vec![4, 3, 2, 1], vec![1, 2, 3, 4]));
+        let colour = Picture { width: 2, height: 1, pixels: Pixels::Rgb(vec![1, 2, 3, 4, 5, 6]) };
+        assert_eq!(flipped(colour, true, true).pixels.into_bytes(), [4, 5, 6, 1, 2, 3]);
+    }
 
     #[test]
     fn tall_pixels_make_a_tall_picture() {

@@ -6,6 +6,7 @@
 //! what is done to a band stays in the cache of a processor. Everything here is a function of its arguments: no clock,
 //! no files, and the same bytes however many threads there are.
 
+mod annotation;
 mod colour;
 mod drawing;
 mod encode;
@@ -24,7 +25,9 @@ mod presets;
 mod strip;
 mod voi;
 
+pub use annotation::{Corners, annotate};
 pub use encode::encode;
+pub use geometry::Region;
 pub use presets::presets;
 pub use voi::{NamedWindow, VoiFunction, windows};
 
@@ -39,6 +42,8 @@ use drawing::Drawing;
 pub struct View {
     /// A window to use instead of the instance's.
     pub window: Option<Window>,
+    /// How that window becomes grey; as the instance says, where this does not.
+    pub function: Option<VoiFunction>,
     /// Which of the instance's [`windows`] to use, from 0; beyond the last one, the first.
     pub window_index: Option<usize>,
     /// Black becomes white.
@@ -47,6 +52,14 @@ pub struct View {
     pub width: Option<u32>,
     /// Largest height in pixels.
     pub height: Option<u32>,
+    /// A picture that is smaller than these is made larger.
+    pub enlarge: bool,
+    /// A part of the frame instead of all of it.
+    pub region: Option<Region>,
+    /// Left and right change places.
+    pub mirror: bool,
+    /// Top and bottom change places.
+    pub upside_down: bool,
     /// Whether the overlays of the 60xx groups are drawn.
     pub overlays: bool,
 }
@@ -115,7 +128,7 @@ pub enum Error {
 
 /// Width and height of the picture of a frame of this many rows and columns in its full size.
 pub fn full_size(attributes: &DataSet, frame0: usize, rows: u32, columns: u32) -> (u32, u32) {
-    geometry::target(rows, columns, geometry::pixel_aspect(attributes, frame0), None, None)
+    geometry::target(rows, columns, geometry::pixel_aspect(attributes, frame0), &View::default())
 }
 
 /// A frame whose samples are had a few rows at a time, any of them at any time, also on several threads at once.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use dicom_core::{Tag, VR};
 
 use super::Pixels;
-use super::geometry::Grid;
+use super::geometry::{Grid, Region};
 use crate::dicom::data_set::DataSet;
 
 /// Origins are SS; what is farther away is nonsense.
@@ -87,6 +87,12 @@ fn bytes(attributes: &DataSet, tag: Tag) -> Vec<u8> {
 }
 
 impl Plane {
+    /// The plane on a part of the frame.
+    pub fn on(self, region: Region) -> Plane {
+        let (top, left) = (self.top - i64::from(region.top), self.left - i64::from(region.left));
+        Plane { top, left, ..self }
+    }
+
     /// Draws the plane in white on rows of the grid, of which `pixels` has no others.
     pub fn draw(&self, pixels: &mut Pixels, grid: &Grid, rows: Range<u32>) {
         let columns = usize::try_from(self.columns).unwrap_or(usize::MAX).max(1);

@@ -108,7 +108,8 @@ impl Voi {
     pub fn choose(attributes: &DataSet, frame0: usize, view: &View, signed: bool) -> Option<Self> {
         let item = voi_item(attributes, frame0);
         if let Some(window) = view.window {
-            return Some(Self::Window(window, VoiFunction::read(item)));
+            let function = view.function.unwrap_or_else(|| VoiFunction::read(item));
+            return Some(Self::Window(window, function));
         }
         if view.window_index.is_none()
             && let Some(lut) = item.first_item(tags::VOILUT_SEQUENCE).and_then(|item| Lut::read(item, signed))

@@ -21,7 +21,7 @@ use base64::Engine;
 
 pub use self::caller::{Caller, Who, caller_of};
 pub use self::cookie::{CLEAR_SITE_DATA, DEVICE, FORM, SESSION, VISIT, cookie_of, form_token, with_cookie};
-pub use self::form::{Fields, Posted};
+pub use self::form::{Fields, Posted, STALE_FORM};
 use super::App;
 use super::dicomweb;
 use super::error::Error;
@@ -56,6 +56,9 @@ pub enum Needs {
     Person,
     /// Somebody with this right.
     Right(Right),
+    /// Somebody with this right, a program too, whose body is files and no form of ours. That it comes from no other
+    /// site's page is for the handler to see: by a media type that no form can have, or by the form's token.
+    Files(Right),
 }
 
 /// Middleware before everything: we must be asked under a name of ours, and what changes something must come from us.
@@ -110,9 +113,10 @@ pub async fn admit(
         Err(err) => return Ok(request.error_response(err)),
     };
     let allowed = match request.method().is_safe() {
-        true => allowed(&request, needs).await,
+        true => allowed(&request, needs),
+        false if matches!(needs, Needs::Files(_)) => allowed(&request, needs),
         false => match form::posted(&mut request).await {
-            Ok(()) => allowed(&request, needs).await,
+            Ok(()) => allowed(&request, needs),
             Err(err) => Err(err),
         },
     };
@@ -215,7 +219,7 @@ async fn program(app: &App, authorization: &str, client: &Client) -> Result<Who,
         let (user, scope, study_key) = (Box::new(token.user), token.scope, token.study_key);
         return Ok(Who::Program { user, scope, token: named, study_key });
     }
-    if scheme.eq_ignore_ascii_case("basic") && app.people.rules().await?.basic {
+    if scheme.eq_ignore_ascii_case("basic") {
         let decoded = base64::engine::general_purpose::STANDARD.decode(value).unwrap_or_default();
         let text = String::from_utf8(decoded).unwrap_or_default();
         let (name, password) = text.split_once(':').unwrap_or((&text, ""));
@@ -250,7 +254,7 @@ fn refused(refusal: Refusal) -> Error {
     }
 }
 
-async fn allowed(request: &ServiceRequest, needs: Needs) -> Result<(), Error> {
+fn allowed(request: &ServiceRequest, needs: Needs) -> Result<(), Error> {
     let caller = caller_of(request.request()).ok_or(Error::SignIn)?;
     match (needs, &caller.who) {
         (Needs::Nothing | Needs::Anybody, _) => Ok(()),
@@ -260,22 +264,21 @@ async fn allowed(request: &ServiceRequest, needs: Needs) -> Result<(), Error> {
             Err(Error::Forbidden(FOR_PEOPLE))
         }
         (Needs::Enrolling | Needs::Person, Who::Visitor(_)) => Err(Error::Forbidden(NOT_SHARED)),
-        (Needs::Person, Who::Person { user, .. }) => enrolled(request, user).await,
-        (Needs::Right(right), Who::Person { user, .. } | Who::Program { user, .. }) if caller.may(right) => {
-            enrolled(request, user).await
+        (Needs::Person, Who::Person { user, .. }) => enrolled(user),
+        (Needs::Right(right) | Needs::Files(right), Who::Person { user, .. } | Who::Program { user, .. })
+            if caller.may(right) =>
+        {
+            enrolled(user)
         }
-        (Needs::Right(right), _) if caller.may(right) => Ok(()),
-        (Needs::Right(_), Who::Visitor(_)) => Err(Error::Forbidden(NOT_SHARED)),
-        (Needs::Right(_), _) => Err(Error::Forbidden(NOT_ALLOWED)),
+        (Needs::Right(right) | Needs::Files(right), _) if caller.may(right) => Ok(()),
+        (Needs::Right(_) | Needs::Files(_), Who::Visitor(_)) => Err(Error::Forbidden(NOT_SHARED)),
+        (Needs::Right(_) | Needs::Files(_), _) => Err(Error::Forbidden(NOT_ALLOWED)),
     }
 }
 
 /// Nothing else is open to somebody who has to set up a second factor first, nor to their programs.
-async fn enrolled(request: &ServiceRequest, user: &User) -> Result<(), Error> {
-    match app_of(request)?.people.needs_second_factor(user).await? {
-        true => Err(Error::SecondFactor),
-        false => Ok(()),
-    }
+fn enrolled(user: &User) -> Result<(), Error> {
+    if user.needs_second_factor() { Err(Error::SecondFactor) } else { Ok(()) }
 }
 
 fn app_of(request: &ServiceRequest) -> Result<Data<App>, Error> {

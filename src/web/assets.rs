@@ -25,6 +25,8 @@ const FILES: &[(&str, &[u8])] = embedded![
     "app.js",
     "favicon.svg",
     "icons.svg",
+    "upload/files.js",
+    "upload/upload.js",
     "viewer/address.js",
     "viewer/film.js",
     "viewer/gestures.js",

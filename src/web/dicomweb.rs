@@ -1,11 +1,15 @@
 //! DICOMweb, PS3.18, below `/dicom-web`: for viewers and programs. What is found and shown is what the pages find and
 //! show, with the same rights and the same trace.
 
-mod media;
+pub mod media;
+mod multipart;
 mod parameters;
 pub mod qido;
 pub mod rendered;
+pub mod stow;
 pub mod wado;
+pub mod wado_uri;
+mod xml;
 
 use std::future::{Ready, ready};
 
@@ -24,6 +28,13 @@ pub const ROOT: &str = "/dicom-web";
 /// The beginning of the addresses of a caller's own view: `https://pacs.local/dicom-web`.
 pub(super) fn root(caller: &Caller) -> String {
     format!("{}{ROOT}", caller.client.site())
+}
+
+/// The address of an instance, below the beginning that is the same for all.
+fn address(root: &str, holding: &Holding) -> String {
+    let row = holding.row();
+    let (study, series) = (&row.study_instance_uid, &row.series_instance_uid);
+    format!("{root}/studies/{study}/series/{series}/instances/{}", row.sop_instance_uid)
 }
 
 /// What an address names: the UIDs that stand in it.

@@ -44,6 +44,9 @@ pub enum Error {
     /// It is there, and not in a form that is taken. The sentence says in which.
     #[error("{0}")]
     NotAcceptable(String),
+    /// What was sent is in a form that is not taken. The sentence says in which it is.
+    #[error("{0}")]
+    UnsupportedMediaType(String),
     /// The database is away or busy, or the program is being stopped.
     #[error("The archive cannot be reached at the moment. Nothing is lost; try again in a minute.")]
     Unavailable(#[source] Cause),
@@ -110,6 +113,7 @@ impl ResponseError for Error {
             Error::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Error::Invalid(_) => StatusCode::BAD_REQUEST,
             Error::NotAcceptable(_) => StatusCode::NOT_ACCEPTABLE,
+            Error::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Error::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Error::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }

@@ -18,16 +18,17 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use self::attributes::Listing;
-use self::report::Part;
+pub(super) use self::report::Part;
 use super::App;
 use super::access::{Caller, NOT_ALLOWED};
 use super::error::Error;
 use super::page::{self, Layout};
 use super::picture::{instance_of, kind_of, position};
 use super::text;
-use crate::archive::retrieve::{Holding, Unreadable};
+use crate::archive::retrieve::{Holding, Unreadable, read_from_memory};
 use crate::db::audit::{Action, Entry};
 use crate::db::role::Right;
+use crate::dicom::data_set::DataSet;
 use crate::dicom::sop_class;
 
 /// Rows on a page.
@@ -37,7 +38,9 @@ const VALUE_BYTES: u64 = 64 << 10;
 /// A document longer than this is to be taken out of the downloaded instance.
 const DOCUMENT_BYTES: u64 = 32 << 20;
 /// What is read of a file at a time on its way to a browser.
-const CHUNK: usize = 128 << 10;
+const CHUNK: usize = 256 << 10;
+/// The same where the disk has to be waited for, on another thread.
+const CHUNK_OF_DISK: usize = 1 << 20;
 
 #[derive(Template)]
 #[template(path = "instance/show.html")]
@@ -111,7 +114,7 @@ pub async fn show_quarantined(
 }
 
 /// What somebody did with an instance, for the audit trail.
-fn about(caller: &Caller, action: Action, holding: &Holding) -> Entry {
+pub(super) fn about(caller: &Caller, action: Action, holding: &Holding) -> Entry {
     let row = holding.row();
     let entry = caller.did(action, format!("instance {}", row.sop_instance_uid));
     entry.study(&row.study_instance_uid).series(&row.series_instance_uid)
@@ -189,6 +192,23 @@ async fn attributes_page(
     page::html(&shown)
 }
 
+/// A report as its page shows it, with its title and all other attributes; none where the instance is no report.
+pub(super) async fn report_of(app: &App, holding: &Holding) -> Result<Option<Report>, Error> {
+    let _processor = app.pictures.processor().await?;
+    let data_set = app.archive.attributes(holding, VALUE_BYTES).await.map_err(|err| match err {
+        Unreadable::Archive(err) => Error::from(err),
+        err => Error::Invalid(format!("The report cannot be read: {err}.")),
+    })?;
+    Ok(report::report(&data_set).map(|(title, parts)| Report { title, parts, data_set }))
+}
+
+/// A structured report.
+pub(super) struct Report {
+    pub(super) title: String,
+    pub(super) parts: Vec<Part>,
+    pub(super) data_set: DataSet,
+}
+
 /// What can be shown, or the sentence in its place; what is not the instance's fault goes on as an error.
 fn readable<T>(read: Result<T, Unreadable>) -> Result<Result<T, String>, Error> {
     match read {
@@ -261,24 +281,29 @@ fn chunks(file: File, length: u64) -> impl stream::Stream<Item = std::io::Result
 
 /// So many bytes of a file from there on, in pieces.
 pub(super) fn chunks_of(
-    file: File,
+    file: impl Into<Arc<File>>,
     start: u64,
     length: u64,
 ) -> impl stream::Stream<Item = std::io::Result<Bytes>> {
-    let file = Arc::new(file);
+    let file = file.into();
     let end = start.saturating_add(length);
     stream::try_unfold(start, move |offset: u64| {
         let file = Arc::clone(&file);
         async move {
-            let wanted = usize::try_from(end.saturating_sub(offset)).unwrap_or(CHUNK).min(CHUNK);
-            if wanted == 0 {
+            let left = usize::try_from(end.saturating_sub(offset)).unwrap_or(usize::MAX);
+            if left == 0 {
                 return Ok(None);
             }
-            let read = move || {
-                let mut bytes = vec![0; wanted];
-                file.read_exact_at(&mut bytes, offset).map(|()| bytes)
-            };
-            let bytes = block(read).await.map_err(std::io::Error::other)??;
+            // What is in memory already comes without another thread.
+            let mut bytes = Vec::with_capacity(left.min(CHUNK));
+            read_from_memory(&file, offset, &mut bytes);
+            if bytes.is_empty() {
+                let read = move || {
+                    let mut bytes = vec![0; left.min(CHUNK_OF_DISK)];
+                    file.read_exact_at(&mut bytes, offset).map(|()| bytes)
+                };
+                bytes = block(read).await.map_err(std::io::Error::other)??;
+            }
             let next = offset.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
             Ok(Some((Bytes::from(bytes), next)))
         }

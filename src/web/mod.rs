@@ -15,8 +15,10 @@ pub mod group;
 pub mod health;
 pub mod hsts;
 pub mod instance;
+pub mod intake;
 pub mod job;
 pub mod launch;
+pub mod multipart;
 pub mod ohif;
 pub mod page;
 pub mod patient;
@@ -36,6 +38,7 @@ pub mod study;
 pub mod system;
 pub mod text;
 pub mod transport;
+pub mod upload;
 pub mod user;
 pub mod viewer;
 
@@ -57,6 +60,8 @@ pub struct App {
     pub pictures: picture::Pictures,
     /// Metadata of what was asked for lately, zipped, by its entity tag.
     pub metadata: moka::sync::Cache<String, actix_web::web::Bytes>,
+    /// What is being put in.
+    pub intakes: intake::Intakes,
     /// A second viewer, where one is given.
     pub ohif: Option<ohif::folder::Folder>,
     /// What the pages say of this server.

@@ -44,6 +44,8 @@ pub struct Layout {
     pub views: bool,
     /// May take files away.
     pub downloads: bool,
+    /// May put files in, by the pages.
+    pub uploads: bool,
     /// May send to other AEs.
     pub sends: bool,
     /// May ask other archives.
@@ -132,6 +134,7 @@ impl Layout {
             edits: may(Right::Edit),
             views: may(Right::View),
             downloads: may(Right::Download),
+            uploads: may(Right::Upload) && person.is_some(),
             sends: may(Right::Send),
             queries_remote: may(Right::QueryRemote),
             opens_ohif: may(Right::View) && app.is_some_and(|app| app.ohif.is_some()),

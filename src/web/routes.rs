@@ -9,15 +9,15 @@ use actix_web::middleware::{DefaultHeaders, Next, from_fn};
 use actix_web::web::{ServiceConfig, resource, scope};
 use actix_web::{HttpResponse, Resource, guard, web};
 
-use super::access::Needs::{Anybody, Enrolling, Nothing, Person, Right as May};
+use super::access::Needs::{Anybody, Enrolling, Files, Nothing, Person, Right as May};
 use super::access::{self, Needs};
-use super::dicomweb::{qido, rendered, wado};
+use super::dicomweb::{qido, rendered, stow, wado, wado_uri};
 use super::{
     account, assets, association, audit, error, events, grant, group, health, hsts, instance, job, launch,
     ohif, page, patient, peer, picture, quarantine, remote, role, rules, send, share, sign_in, study, system,
-    user, viewer,
+    upload, user, viewer,
 };
-use crate::db::role::Right::{Administer, Download, Edit, QueryRemote, Send, Share, View};
+use crate::db::role::Right::{Administer, Download, Edit, QueryRemote, Send, Share, Upload, View};
 
 /// What a page may load: our own files and nothing else, so that a hostile name in a data set stays text.
 pub(super) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
@@ -75,6 +75,8 @@ routes! {
     GET  "/events"                                     May(View)       => events::stream;
 
     GET  "/dicom-web/studies"                          May(View)       => qido::studies;
+    POST "/dicom-web/studies"                          Files(Upload)   => stow::store;
+    POST "/dicom-web/studies/{study}"                  Files(Upload)   => stow::store;
     GET  "/dicom-web/series"                           May(View)       => qido::series;
     GET  "/dicom-web/instances"                        May(View)       => qido::instances;
     GET  "/dicom-web/studies/{study}/series"           May(View)       => qido::series;
@@ -87,12 +89,22 @@ routes! {
     GET  "/dicom-web/studies/{study}/series/{series}/metadata" May(View) => wado::metadata::get;
     GET  "/dicom-web/studies/{study}/series/{series}/instances/{instance}/metadata" May(View) => wado::metadata::get;
     GET  "/dicom-web/studies/{study}/series/{series}/instances/{instance}/frames/{frames}" May(View) => wado::frames::get;
+    GET  "/dicom-web/studies/{study}/pixeldata"        May(View)       => wado::frames::pixel_data;
+    GET  "/dicom-web/studies/{study}/series/{series}/pixeldata" May(View) => wado::frames::pixel_data;
+    GET  "/dicom-web/studies/{study}/series/{series}/instances/{instance}/pixeldata" May(View) => wado::frames::pixel_data;
+    GET  "/dicom-web/studies/{study}/bulkdata"         May(Download)   => wado::bulkdata::all;
+    GET  "/dicom-web/studies/{study}/series/{series}/bulkdata" May(Download) => wado::bulkdata::all;
+    GET  "/dicom-web/studies/{study}/series/{series}/instances/{instance}/bulkdata" May(Download) => wado::bulkdata::all;
     GET  "/dicom-web/studies/{study}/series/{series}/instances/{instance}/bulkdata/{path:.+}" May(View) => wado::bulkdata::get;
     GET  "/dicom-web/studies/{study}/series/{series}/instances/{instance}/rendered" May(View) => rendered::instance;
-    GET  "/dicom-web/studies/{study}/series/{series}/instances/{instance}/frames/{frame}/rendered" May(View) => rendered::frame;
+    GET  "/dicom-web/studies/{study}/series/{series}/instances/{instance}/frames/{frames}/rendered" May(View) => rendered::frames;
+    GET  "/dicom-web/studies/{study}/rendered"         May(View)       => rendered::several;
+    GET  "/dicom-web/studies/{study}/series/{series}/rendered" May(View) => rendered::several;
     GET  "/dicom-web/studies/{study}/thumbnail"        May(View)       => rendered::thumbnail;
     GET  "/dicom-web/studies/{study}/series/{series}/thumbnail" May(View) => rendered::thumbnail;
     GET  "/dicom-web/studies/{study}/series/{series}/instances/{instance}/thumbnail" May(View) => rendered::thumbnail;
+    GET  "/dicom-web/studies/{study}/series/{series}/instances/{instance}/frames/{frame}/thumbnail" May(View) => rendered::frame_thumbnail;
+    GET  "/wado"                                       May(View)       => wado_uri::get;
 
     GET  "/ohif"                                       May(View)       => ohif::home;
     GET  "/ohif/{name:.*}"                             May(View)       => ohif::get;
@@ -117,6 +129,10 @@ routes! {
 
     GET  "/send"                                       May(Send)       => send::show;
     POST "/send"                                       May(Send)       => send::send;
+    GET  "/upload"                                     May(Upload)     => upload::show;
+    POST "/upload"                                     Files(Upload)   => upload::take;
+    GET  "/upload/pieces/{upload}"                     May(Upload)     => upload::pieces::show;
+    POST "/upload/pieces/{upload}"                     Files(Upload)   => upload::pieces::take;
     GET  "/remote"                                     May(QueryRemote) => remote::show;
     POST "/remote/retrieve"                            May(QueryRemote) => remote::retrieve;
     GET  "/jobs"                                       Person          => job::list;

@@ -1,7 +1,7 @@
 //! The viewer: a series strip, one frame, and every control a link or a form, so that it works without a script and
 //! every state is an address. The script (`static/viewer/`) makes the same addresses faster.
 
-mod caption;
+pub(super) mod caption;
 mod document;
 mod geometry;
 mod pane;

@@ -3,10 +3,12 @@
 use std::io::{Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 
-use filmroom::dicom::file_meta::file_meta;
+use filmroom::dicom::file_meta::{FileMeta, file_meta};
 use filmroom::dicom::json::{self, BulkData, ElementPath, Place};
+use filmroom::dicom::native_xml;
 use filmroom::dicom::prescan::{Encoding, Fragment};
 use serde::Deserialize;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::support::{files_below, pydicom_data, python};
@@ -47,7 +49,7 @@ impl Stored {
     /// `None` for what is no DICOM file.
     fn open(file: &Path) -> Option<Stored> {
         let bytes = std::fs::read(file).expect("a file");
-        let (transfer_syntax, offset) = file_meta(Cursor::new(&bytes))?;
+        let FileMeta { transfer_syntax, offset, .. } = file_meta(Cursor::new(&bytes))?;
         let data_set = bytes[usize::try_from(offset).unwrap()..].to_vec();
         let encoding = transfer_syntax.encoding();
         let mut plain = Vec::new();
@@ -90,6 +92,17 @@ impl Stored {
         }
         hex::encode(Sha256::digest(&value))
     }
+}
+
+/// The files of pydicom that can be read, with their data sets as JSON.
+fn readable() -> Vec<(PathBuf, Stored, Vec<u8>)> {
+    let mut files = files_below(&pydicom_data().join("test_files"));
+    files.extend(files_below(&pydicom_data().join("charset_files")));
+    let stored = files.into_iter().filter_map(|file| Some((Stored::open(&file)?, file)));
+    let readable = stored.filter_map(|(stored, file)| Some((stored.json().ok()?, stored, file)));
+    let readable: Vec<_> = readable.map(|(json, stored, file)| (file, stored, json)).collect();
+    assert!(readable.len() > 100, "{} files", readable.len());
+    readable
 }
 
 fn name(path: &Path) -> String {
@@ -141,4 +154,52 @@ async fn every_file_of_pydicom_is_in_json_what_pydicom_makes_of_it() {
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
     println!("{attributes} attributes of {} files", kept.len());
     assert!(kept.len() > 100 && attributes > 5_000, "{attributes} attributes of {} files", kept.len());
+}
+
+/// What XML cannot hold is replaced.
+fn in_xml(text: &str) -> String {
+    let is_held = |c: char| !c.is_control() || matches!(c, '\t' | '\n' | '\r' | '\u{7F}'..);
+    text.chars().map(|c| if is_held(c) { c } else { '\u{FFFD}' }).collect()
+}
+
+fn all_in_xml(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = in_xml(text),
+        Value::Array(values) => values.iter_mut().for_each(all_in_xml),
+        Value::Object(values) => values.values_mut().for_each(all_in_xml),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+#[test]
+fn every_file_of_pydicom_is_the_same_after_it_was_xml() {
+    let mut private = 0;
+    for (file, _, text) in readable() {
+        let mut json: Value = serde_json::from_slice(&text).expect("JSON");
+        all_in_xml(&mut json);
+        let mut xml = Vec::new();
+        native_xml::write(&text, &mut xml).unwrap_or_else(|err| panic!("{}: {err}", file.display()));
+        let again = native_xml::read(&xml).unwrap_or_else(|err| panic!("{}: {err}", file.display()));
+        assert!(again == json, "{}: {again}\ninstead of {json}", file.display());
+        private += xml.windows(15).filter(|window| window == b" privateCreator").count();
+    }
+    assert!(private > 500, "{private} attributes of private creators");
+}
+
+#[tokio::test]
+async fn every_file_of_pydicom_holds_the_same_in_xml() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut pairs = Vec::new();
+    for (number, (_, _, text)) in readable().into_iter().enumerate() {
+        let mut xml = Vec::new();
+        native_xml::write(&text, &mut xml).expect("XML");
+        for (name, bytes) in [(format!("{number}.xml"), xml), (format!("{number}.json"), text)] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, bytes).expect("a file");
+            pairs.push(path.display().to_string());
+        }
+    }
+    let found: Value = serde_json::from_str(&python("native_xml.py", &pairs).await).expect("JSON");
+    assert_eq!(found["differences"], Value::Array(Vec::new()));
+    assert!(found["compared"].as_u64() > Some(5_000) && found["private"].as_u64() > Some(500), "{found}");
 }

@@ -11,6 +11,7 @@ use filmroom::archive::activity::Activity;
 use filmroom::archive::commit::{Committer, Durable, NewInstance, Outcome};
 use filmroom::archive::receive::LIMITS;
 use filmroom::db;
+use filmroom::db::role::Role;
 use filmroom::dicom::attributes::Attributes;
 use filmroom::dicom::prescan;
 use filmroom::dicom::uid::Encoding;
@@ -20,9 +21,11 @@ use tokio::sync::oneshot;
 
 use crate::support::database::{self, TestDatabase};
 use crate::support::files_below;
-use crate::support::instance::slice;
+use crate::support::instance::{Instance, slice};
 use crate::support::peer::Peer;
+use crate::support::person::{Person, account, session_of};
 use crate::support::process::{self, Process};
+use crate::web_stow::post;
 
 const SENDERS: u32 = 4;
 
@@ -38,8 +41,18 @@ struct Findings {
     miscounted: usize,
 }
 
-async fn kill_rounds(rounds: u32, acknowledge_early: bool, stop_when_lost: bool) -> Findings {
+/// How instances are sent.
+#[derive(Debug, Clone)]
+enum Way {
+    /// C-STORE.
+    Dimse,
+    /// STOW-RS, in this session.
+    Stow(String),
+}
+
+async fn kill_rounds(rounds: u32, by_stow: bool, acknowledge_early: bool, stop_when_lost: bool) -> Findings {
     let database = database::fresh().await;
+    let mut way = Way::Dimse;
     let folder = tempfile::tempdir().unwrap();
     let acknowledged: Arc<Mutex<HashMap<String, [u8; 32]>>> = Arc::default();
     let mut findings = Findings::default();
@@ -49,8 +62,21 @@ async fn kill_rounds(rounds: u32, acknowledge_early: bool, stop_when_lost: bool)
             command.env("FILMROOM_TEST_ACKNOWLEDGE_BEFORE_COMMIT", "1");
         }
         let process = Process::start(command).await;
+        if by_stow && matches!(way, Way::Dimse) {
+            let user_key = account(&database, "technologist", Role::Technologist, "").await;
+            way = Way::Stow(session_of(&database, user_key).await);
+        }
         let senders: Vec<_> = (0..SENDERS)
-            .map(|sender| tokio::spawn(send(process.dicom, round, sender, acknowledged.clone())))
+            .map(|sender| {
+                let acknowledged = acknowledged.clone();
+                match way.clone() {
+                    Way::Dimse => tokio::spawn(send(process.dicom, round, sender, acknowledged)),
+                    Way::Stow(session) => {
+                        let person = Person::at(process.http, "session", &session);
+                        tokio::spawn(put(person, round, sender, acknowledged))
+                    }
+                }
+            })
             .collect();
         let pause = 50 + u64::from(getrandom::u32().unwrap() % 400);
         tokio::time::sleep(Duration::from_millis(pause)).await;
@@ -88,6 +114,22 @@ async fn send(
             Some(status) => panic!("{status:04X}"),
             None => return,
         }
+    }
+}
+
+/// The same by STOW-RS, three instances in a request.
+async fn put(person: Person, round: u32, sender: u32, acknowledged: Arc<Mutex<HashMap<String, [u8; 32]>>>) {
+    for request in 0.. {
+        let slices: Vec<Instance> = (0..3)
+            .map(|part| slice(sender, 1 + sender, 1, round * 100_000 + request * 3 + part).side(64).build())
+            .collect();
+        let Ok(answer) = post(&person, "/dicom-web/studies", &slices).send().await else { return };
+        assert_eq!(answer.status(), 200);
+        // The answer may be cut off: what it does not name was not acknowledged.
+        let Ok(answer) = answer.json::<serde_json::Value>().await else { return };
+        assert_eq!(answer["00081199"]["Value"].as_array().map(Vec::len), Some(3));
+        let stored = slices.iter().map(|slice| (slice.sop_instance_uid.clone(), slice.hash()));
+        acknowledged.lock().unwrap().extend(stored);
     }
 }
 
@@ -134,14 +176,27 @@ async fn examine(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_9_loses_nothing_that_was_acknowledged() {
-    let findings = kill_rounds(12, false, false).await;
+    let findings = kill_rounds(12, false, false, false).await;
     assert!(findings.acknowledged > 100, "{findings:?}");
     assert_eq!((findings.lost, findings.without_file, findings.miscounted), (0, 0, 0), "{findings:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_9_shows_a_server_that_answers_before_it_commits() {
-    let findings = kill_rounds(40, true, true).await;
+    let findings = kill_rounds(40, false, true, true).await;
+    assert!(findings.lost > 0, "the negative control lost nothing: {findings:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_9_loses_nothing_that_stow_rs_acknowledged() {
+    let findings = kill_rounds(8, true, false, false).await;
+    assert!(findings.acknowledged > 50, "{findings:?}");
+    assert_eq!((findings.lost, findings.without_file, findings.miscounted), (0, 0, 0), "{findings:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_9_shows_stow_rs_that_answers_before_it_commits() {
+    let findings = kill_rounds(40, true, true, true).await;
     assert!(findings.lost > 0, "the negative control lost nothing: {findings:?}");
 }
 

@@ -45,6 +45,7 @@ mod web_account;
 mod web_association;
 mod web_browser;
 mod web_dicomweb;
+mod web_frames;
 mod web_group;
 mod web_hostile;
 mod web_job;
@@ -54,12 +55,16 @@ mod web_peer;
 mod web_picture;
 mod web_refused;
 mod web_remote;
+mod web_rendered;
 mod web_role;
 mod web_share;
+mod web_stow;
 mod web_study;
+mod web_upload;
 mod web_user;
 mod web_viewer;
 mod web_wado;
+mod web_wado_uri;
 
 #[path = "../../benches/peers/rows.rs"]
 mod rows;

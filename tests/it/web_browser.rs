@@ -84,6 +84,7 @@ async fn no_page_is_wider_than_its_window() {
             "/admin/quarantine",
             "/admin/quarantine/1",
             "/admin/system",
+            "/upload",
         ] {
             browser.open(&pacs.address(path)).await;
             let root = "document.documentElement";

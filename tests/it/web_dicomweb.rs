@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::support::instance::{Instance, slice};
 use crate::support::person::account;
 use crate::support::{TestServer, python};
+use crate::web_wado::parts;
 
 /// Three studies: two slices and a report, one of somebody with an umlaut, one with a name in three groups.
 pub async fn archive() -> TestServer {
@@ -130,6 +131,66 @@ async fn answers_have_what_viewers_read_of_them() {
     let all = json_of(&pacs, "/dicom-web/instances?Modality=SR").await;
     assert_eq!(all[0]["00100020"]["Value"][0], "P1");
     assert_eq!(json_of(&pacs, "/dicom-web/studies/1.2.9/series").await, json!([]));
+}
+
+/// What an XML answer has is what the JSON has, by Python's reading of both: how many attributes that were.
+pub async fn compare_with_xml(pacs: &TestServer, path: &str) -> u64 {
+    let json = json_of(pacs, path).await;
+    let objects = json.as_array().expect("an array");
+    let accept = [("accept", "multipart/related; type=\"application/dicom+xml\"")];
+    let parts = parts(pacs.admin.get_with(path, &accept).await).await;
+    assert_eq!(parts.len(), objects.len(), "{path}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut pairs = Vec::new();
+    for (number, ((kind, document), object)) in parts.iter().zip(objects).enumerate() {
+        assert_eq!(kind, "application/dicom+xml");
+        for (name, bytes) in [("xml", document.clone()), ("json", object.to_string().into_bytes())] {
+            let file = folder.path().join(format!("{number}.{name}"));
+            std::fs::write(&file, bytes).expect("a file");
+            pairs.push(file.display().to_string());
+        }
+    }
+    let found: Value = serde_json::from_str(&python("native_xml.py", &pairs).await).expect("JSON");
+    assert_eq!(found["differences"], json!([]), "{path}");
+    found["compared"].as_u64().expect("a number")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_in_xml_finds_what_it_finds_in_json() {
+    let pacs = archive().await;
+    for (path, least) in [
+        ("/dicom-web/studies", 3 * 15),
+        ("/dicom-web/studies?limit=2&offset=1&includefield=all", 2 * 15),
+        ("/dicom-web/studies?00100020=P3", 15),
+        ("/dicom-web/studies/1.2.3.1/series", 2 * 8),
+        ("/dicom-web/instances?includefield=00081030", 5 * 20),
+    ] {
+        let compared = compare_with_xml(&pacs, path).await;
+        assert!(compared >= least, "{path}: {compared}");
+    }
+    // One alone may come alone; several cannot, and none is no part.
+    let xml = [("accept", "application/dicom+xml")];
+    let one = pacs.admin.get_with("/dicom-web/studies?PatientName=%E5%B1%B1%E7%94%B0*", &xml).await;
+    assert_eq!(one.headers()["content-type"], "application/dicom+xml");
+    assert_eq!(one.headers()["x-total-count"], "1");
+    let text = one.text().await.expect("text");
+    for part in [
+        "<NativeDicomModel xmlns=\"http://dicom.nema.org/PS3.19/models/NativeDICOM\" xml:space=\"preserve\">",
+        "<Ideographic><FamilyName>山田</FamilyName><GivenName>太郎</GivenName></Ideographic>",
+        "<Phonetic><FamilyName>やまだ</FamilyName><GivenName>たろう</GivenName></Phonetic>",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+    for (query, count) in
+        [("?accept=application/dicom%2Bxml", 3), ("?PatientID=nobody&accept=application/dicom%2Bxml", 0)]
+    {
+        let parts = parts(pacs.get(&format!("/dicom-web/studies{query}")).await).await;
+        assert_eq!(parts.len(), count, "{query}");
+    }
+    // Who takes both gets JSON, as who takes anything.
+    let both = [("accept", "application/dicom+xml, application/dicom+json")];
+    let both = pacs.admin.get_with("/dicom-web/studies", &both).await;
+    assert_eq!(both.headers()["content-type"], "application/dicom+json");
 }
 
 #[tokio::test(flavor = "multi_thread")]

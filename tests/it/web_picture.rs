@@ -12,7 +12,7 @@ use crate::support::process::{self, Process};
 use crate::support::{TestServer, database};
 
 /// The grey values of a PNG, and its width and height.
-fn decoded(png: &[u8]) -> (u32, u32, Vec<u8>) {
+pub fn decoded(png: &[u8]) -> (u32, u32, Vec<u8>) {
     let mut reader = png::Decoder::new(std::io::Cursor::new(png)).read_info().expect("a PNG");
     let mut pixels = vec![0; reader.output_buffer_size().expect("a size")];
     let info = reader.next_frame(&mut pixels).expect("pixels");
@@ -31,7 +31,7 @@ fn header(response: &reqwest::Response, name: &str) -> String {
 }
 
 /// Four frames of 16 by 16 pixels, each of one grey.
-fn clip() -> Instance {
+pub fn clip() -> Instance {
     let pixels = [10_u8, 60, 110, 160].iter().flat_map(|&grey| [grey; 256]).collect();
     slice(1, 1, 1, 1)
         .text(tags::NUMBER_OF_FRAMES, VR::IS, "4")
@@ -40,7 +40,7 @@ fn clip() -> Instance {
 }
 
 /// Fragments in Explicit VR Little Endian, as Pixel Data of undefined length.
-fn encapsulated(mut instance: Instance, transfer_syntax: &str, fragments: &[&[u8]]) -> Instance {
+pub fn encapsulated(mut instance: Instance, transfer_syntax: &str, fragments: &[&[u8]]) -> Instance {
     let at =
         instance.data_set.windows(4).rposition(|tag| tag == [0xE0, 0x7F, 0x10, 0x00]).expect("Pixel Data");
     instance.data_set.truncate(at);
@@ -186,7 +186,7 @@ async fn a_video_and_a_document_are_stood_for_by_a_sign() {
     assert_eq!(file.bytes().await.expect("a body").as_ref(), b"%PDF-1.4");
 }
 
-fn without_pixels(mut instance: Instance) -> Instance {
+pub fn without_pixels(mut instance: Instance) -> Instance {
     let at =
         instance.data_set.windows(4).rposition(|tag| tag == [0xE0, 0x7F, 0x10, 0x00]).expect("Pixel Data");
     instance.data_set.truncate(at);

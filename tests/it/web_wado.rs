@@ -1,4 +1,4 @@
-//! WADO-RS, PS3.18 section 10.4: metadata, bulk data, frames, instances and pictures, asked for as viewers ask.
+//! WADO-RS, PS3.18 section 10.4: metadata, bulk data, frames and instances, asked for as viewers ask.
 
 use std::io::Read;
 
@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::support::instance::slice;
 use crate::support::{TestServer, pydicom_data, python, store_files};
-use crate::web_dicomweb::{archive, json_of};
+use crate::web_dicomweb::{archive, compare_with_xml, json_of};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn metadata_is_whole_zipped_tagged_and_follows_what_is_stored() {
@@ -43,6 +43,42 @@ async fn metadata_is_whole_zipped_tagged_and_follows_what_is_stored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn metadata_in_xml_is_that_in_json() {
+    let pacs = archive().await;
+    let files =
+        ["CT_small.dcm", "MR_small_RLE.dcm", "test-SR.dcm", "rtplan.dcm", "waveform_ecg.dcm", "JPEG2000.dcm"];
+    let paths: Vec<_> = files.iter().map(|file| pydicom_data().join("test_files").join(file)).collect();
+    let paths: Vec<_> = paths.iter().map(|path| path.as_path()).collect();
+    for (answer, file) in store_files(pacs.dicom, &paths).await.iter().zip(files) {
+        assert!(matches!(answer.status, Some(0 | 0xB007)), "{file}: {answer:?}");
+    }
+    let studies = json_of(&pacs, "/dicom-web/studies").await;
+    let mut compared = 0;
+    for study in studies.as_array().expect("studies") {
+        let uid = study["0020000D"]["Value"][0].as_str().expect("a UID");
+        compared += compare_with_xml(&pacs, &format!("/dicom-web/studies/{uid}/metadata")).await;
+    }
+    assert!(compared > 1_000, "{compared} attributes");
+    let series = "/dicom-web/studies/1.2.3.1/series/1.2.3.1.1";
+    compare_with_xml(&pacs, &format!("{series}/metadata")).await;
+    let instance = format!("{series}/instances/1.2.3.1.1.1/metadata");
+    compare_with_xml(&pacs, &instance).await;
+
+    let single = [("accept", "application/dicom+xml")];
+    let several = pacs.admin.get_with(&format!("{series}/metadata"), &single).await;
+    assert_eq!(parts(several).await.len(), 2, "several cannot come alone");
+    let one = pacs.admin.get_with(&instance, &single).await;
+    assert_eq!(one.headers()["content-type"], "application/dicom+xml");
+    let tag = one.headers()["etag"].to_str().expect("text").to_owned();
+    let seen = [("accept", "application/dicom+xml"), ("if-none-match", &tag)];
+    assert_eq!(pacs.admin.get_with(&instance, &seen).await.status(), 304);
+    // The JSON is other bytes.
+    let other = [("accept", "application/dicom+json"), ("if-none-match", &tag)];
+    assert_eq!(pacs.admin.get_with(&instance, &other).await.status(), 200);
+    assert_eq!(pacs.admin.get_with(&instance, &[("accept", "text/csv")]).await.status(), 406);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bulk_data_comes_in_ranges_and_in_parts() {
     let pacs = archive().await;
     let path = "/dicom-web/studies/1.2.3.3/series/1.2.3.3.1/instances/1.2.3.3.1.1/bulkdata/00991001";
@@ -74,7 +110,7 @@ async fn bulk_data_comes_in_ranges_and_in_parts() {
 }
 
 /// Content types and bodies of a multipart answer.
-async fn parts(response: reqwest::Response) -> Vec<(String, Vec<u8>)> {
+pub async fn parts(response: reqwest::Response) -> Vec<(String, Vec<u8>)> {
     assert_eq!(response.status(), 200);
     let kind = response.headers()["content-type"].to_str().expect("text").to_owned();
     let boundary = kind.split("boundary=").nth(1).unwrap_or_else(|| panic!("{kind}")).trim_matches('"');
@@ -145,8 +181,8 @@ async fn frames_of_every_kind_come_as_they_are_stored() {
                 assert_eq!(hex::encode(Sha256::digest(bytes)), expected.as_str().expect("a hash"), "{uid}");
             }
         }
-        let single =
-            pacs.admin.get_with(&format!("{at}/frames/1"), &[("accept", "application/octet-stream")]).await;
+        let alone = [("accept", "application/octet-stream; transfer-syntax=*")];
+        let single = pacs.admin.get_with(&format!("{at}/frames/1"), &alone).await;
         let bytes = single.bytes().await.expect("bytes");
         assert_eq!(hex::encode(Sha256::digest(&bytes)), frames[0].as_str().expect("a hash"), "{uid}");
         for (wrong, status) in [(frames.len() + 1, 404), (0, 404)] {
@@ -203,77 +239,4 @@ async fn instances_come_as_stored_or_converted_and_never_as_something_else() {
             );
         }
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn pictures_come_as_jpeg_or_png_in_the_size_that_is_asked_for() {
-    let pacs = TestServer::start().await;
-    assert!(pacs.store(&slice(1, 1, 1, 1).side(64).build()).await.is_success());
-    let instance = "/dicom-web/studies/1.2.3.1/series/1.2.3.1.1/instances/1.2.3.1.1.1";
-    let multipart = "multipart/related; type=\"application/octet-stream\"";
-    for (path, accept, kind, side) in [
-        (format!("{instance}/rendered"), "*/*", "image/jpeg", 64),
-        (format!("{instance}/rendered?viewport=32,32"), "image/png", "image/png", 32),
-        (
-            format!("{instance}/frames/1/rendered?window=128,256,linear&quality=50"),
-            "image/jpeg",
-            "image/jpeg",
-            64,
-        ),
-        (format!("{instance}/thumbnail?viewport=16,16"), "image/jpeg", "image/jpeg", 16),
-        // As OHIF asks, with what it asks everything with.
-        (format!("{instance}/thumbnail?accept=image/jpeg"), multipart, "image/jpeg", 64),
-        ("/dicom-web/studies/1.2.3.1/thumbnail?accept=image/png".to_owned(), multipart, "image/png", 64),
-        (
-            "/dicom-web/studies/1.2.3.1/series/1.2.3.1.1/thumbnail?viewport=48,48".to_owned(),
-            "image/png",
-            "image/png",
-            48,
-        ),
-    ] {
-        let response = pacs.admin.get_with(&path, &[("accept", accept)]).await;
-        assert_eq!(
-            (response.status().as_u16(), &response.headers()["content-type"]),
-            (200, &kind.parse().unwrap()),
-            "{path}"
-        );
-        let tag = response.headers()["etag"].to_str().expect("text").to_owned();
-        let bytes = response.bytes().await.expect("bytes");
-        let (width, height) = match kind {
-            "image/png" => {
-                let reader = png::Decoder::new(std::io::Cursor::new(&bytes)).read_info().expect("a PNG");
-                (reader.info().width, reader.info().height)
-            }
-            _ => jpeg_size(&bytes),
-        };
-        assert_eq!((width, height), (side, side), "{path}");
-        let again = pacs.admin.get_with(&path, &[("accept", accept), ("if-none-match", &tag)]).await;
-        assert_eq!(again.status(), 304, "{path}");
-    }
-    for (path, accept, status) in [
-        ("rendered", "image/gif", 406),
-        ("rendered?viewport=0,0", "*/*", 400),
-        ("rendered?window=1,2,sigmoid", "*/*", 400),
-        ("frames/2/rendered", "*/*", 404),
-        ("frames/0/rendered", "*/*", 404),
-    ] {
-        let response = pacs.admin.get_with(&format!("{instance}/{path}"), &[("accept", accept)]).await;
-        assert_eq!(response.status(), status, "{path}");
-    }
-    // What is no picture says what it is.
-    let report = pydicom_data().join("test_files/test-SR.dcm");
-    assert!(store_files(pacs.dicom, &[&report]).await[0].is_success());
-    let all = json_of(&pacs, "/dicom-web/instances?Modality=SR").await;
-    let uid = |tag: &str| all[0][tag]["Value"][0].as_str().expect("a UID").to_owned();
-    let (study, series) = (uid("0020000D"), uid("0020000E"));
-    let path = &format!("/dicom-web/studies/{study}/series/{series}/instances/{}/rendered", uid("00080018"));
-    let response = pacs.get(path).await;
-    assert_eq!(response.status(), 406);
-}
-
-/// Width and height of a baseline JPEG.
-fn jpeg_size(bytes: &[u8]) -> (u32, u32) {
-    let at = bytes.windows(2).position(|marker| marker == [0xFF, 0xC0]).expect("a start of frame");
-    let number = |at: usize| u32::from(bytes[at]) << 8 | u32::from(bytes[at + 1]);
-    (number(at + 7), number(at + 5))
 }

@@ -8,7 +8,7 @@ use dicom_core::Tag;
 use super::{Holding, Unreadable, pixels, unreadable};
 use crate::archive::{Archive, Error};
 use crate::dicom::json::{self, ElementPath};
-use crate::dicom::prescan::Encoding;
+use crate::dicom::prescan::{Encoding, Fragment};
 
 /// Bulk data that has to be read whole, bytes.
 const LONGEST_READ: u64 = 256 << 20;
@@ -16,17 +16,36 @@ const LONGEST_READ: u64 = 256 << 20;
 /// A value that is sent by itself.
 #[derive(Debug)]
 pub enum Bulk {
-    /// It stands in a file as it is sent.
+    /// It stands in a file as it is sent, in one piece or in fragments.
     Stored {
         /// The file.
         file: File,
-        /// Where it begins.
-        offset: u64,
-        /// Its bytes.
-        length: u64,
+        /// Where, in order.
+        stretches: Vec<Stretch>,
     },
     /// Its bytes.
     Read(Vec<u8>),
+}
+
+/// Bytes of a file that follow each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stretch {
+    /// Where they begin.
+    pub offset: u64,
+    /// How many there are.
+    pub length: u64,
+}
+
+impl Bulk {
+    /// Bytes of the value.
+    pub fn length(&self) -> u64 {
+        match self {
+            Bulk::Stored { stretches, .. } => {
+                stretches.iter().fold(0, |total, stretch| total.saturating_add(stretch.length))
+            }
+            Bulk::Read(bytes) => u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+        }
+    }
 }
 
 impl Archive {
@@ -53,23 +72,17 @@ impl Archive {
         file.seek(SeekFrom::Start(holding.start())).map_err(Error::File)?;
         let found = json::bulk_data(&file, holding.length(), holding.encoding(), path).map_err(unreadable)?;
         let Some(json::BulkData { swapped, place, .. }) = found else { return Ok(None) };
-        let total = match &place {
-            json::Place::Native { length, .. } => *length,
-            json::Place::Encapsulated(all) => all.iter().map(|fragment| u64::from(fragment.length)).sum(),
-        };
-        let is_read = match &place {
-            json::Place::Native { .. } => holding.encoding() == Encoding::Deflated || swapped > 1,
-            json::Place::Encapsulated(fragments) => fragments.len() > 2,
-        };
-        if is_read && total > LONGEST_READ {
-            return Err(Unreadable::TooLong(total));
-        }
+        let is_deflated = holding.encoding() == Encoding::Deflated;
         Ok(Some(match place {
-            json::Place::Native { offset, length } if holding.encoding() == Encoding::Deflated => {
+            json::Place::Native { length, .. } if (is_deflated || swapped > 1) && length > LONGEST_READ => {
+                return Err(Unreadable::TooLong(length));
+            }
+            json::Place::Native { offset, length } if is_deflated => {
                 Bulk::Read(pixels::inflate(&file, holding, offset, length)?)
             }
             json::Place::Native { offset, length } if swapped == 1 => {
-                Bulk::Stored { file, offset: holding.start().saturating_add(offset), length }
+                let offset = holding.start().saturating_add(offset);
+                Bulk::Stored { file, stretches: vec![Stretch { offset, length }] }
             }
             json::Place::Native { offset, length } => {
                 let mut bytes = Vec::new();
@@ -77,19 +90,18 @@ impl Archive {
                 bytes.chunks_mut(swapped).for_each(<[u8]>::reverse);
                 Bulk::Read(bytes)
             }
+            json::Place::Encapsulated(_) if is_deflated => {
+                let words = "fragments within a deflated data set cannot be read";
+                return Err(Unreadable::Frames(words.to_owned()));
+            }
             json::Place::Encapsulated(fragments) => {
                 // The first of several is the offset table, PS3.5 A.4.
                 let table = usize::from(fragments.len() > 1);
-                if let [one] = fragments.get(table..).unwrap_or_default() {
-                    let offset = holding.start().saturating_add(one.offset);
-                    return Ok(Some(Bulk::Stored { file, offset, length: one.length.into() }));
-                }
-                let mut bytes = Vec::new();
-                for fragment in fragments.iter().skip(table) {
-                    let offset = holding.start().saturating_add(fragment.offset);
-                    pixels::append(&file, offset, u64::from(fragment.length), &mut bytes)?;
-                }
-                Bulk::Read(bytes)
+                let stretch = |fragment: &Fragment| Stretch {
+                    offset: holding.start().saturating_add(fragment.offset),
+                    length: fragment.length.into(),
+                };
+                Bulk::Stored { file, stretches: fragments.iter().skip(table).map(stretch).collect() }
             }
         }))
     }

@@ -127,9 +127,10 @@ impl Outgoing {
             Ok(opened) => opened,
             Err(cause) => return Err(NotSendable::Unreadable { path, cause }),
         };
-        let Some((transfer_syntax_uid, data_set_offset)) = file_meta(&file) else {
+        let Some(meta) = file_meta(&file) else {
             return Err(NotSendable::NotDicom(path));
         };
+        let (transfer_syntax_uid, data_set_offset) = (meta.transfer_syntax, meta.offset);
         let nameless = |reason: String| NotSendable::Nameless { path: path.clone(), reason };
         file.seek(SeekFrom::Start(data_set_offset)).map_err(|err| nameless(err.to_string()))?;
         let rest = length.saturating_sub(data_set_offset);

@@ -7,6 +7,7 @@
 
 mod frames;
 mod native;
+mod single;
 #[cfg(test)]
 mod tests;
 

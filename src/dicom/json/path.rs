@@ -36,22 +36,23 @@ impl FromStr for ElementPath {
 
     fn from_str(text: &str) -> Result<Self, InvalidPath> {
         let mut parts = text.split('/');
-        let mut path = ElementPath { items: Vec::new(), tag: tag(parts.next())? };
+        let mut path = ElementPath { items: Vec::new(), tag: tag(parts.next().unwrap_or_default())? };
         while let Some(number) = parts.next() {
             if path.items.len() >= MAX_DEPTH || !number.bytes().all(|byte| byte.is_ascii_digit()) {
                 return Err(InvalidPath);
             }
             let number = number.parse().ok().filter(|&number| number > 0).ok_or(InvalidPath)?;
             path.items.push((path.tag, number));
-            path.tag = tag(parts.next())?;
+            path.tag = tag(parts.next().unwrap_or_default())?;
         }
         Ok(path)
     }
 }
 
-fn tag(text: Option<&str>) -> Result<Tag, InvalidPath> {
-    let text = text.filter(|text| text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit()));
-    let number = text.and_then(|text| u32::from_str_radix(text, 16).ok()).ok_or(InvalidPath)?;
+/// A tag as eight hexadecimal digits.
+pub(in crate::dicom) fn tag(text: &str) -> Result<Tag, InvalidPath> {
+    let is_tag = text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let number = u32::from_str_radix(text, 16).ok().filter(|_| is_tag).ok_or(InvalidPath)?;
     let [a, b, c, d] = number.to_be_bytes();
     Ok(Tag(u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])))
 }

@@ -266,6 +266,18 @@ fn decimal(vr: VR, text: &str, out: &mut Vec<u8>) -> bool {
     true
 }
 
+/// The number that a text is where the JSON of this VR has one; strings are what JSON has no number for.
+pub(in crate::dicom) fn number(vr: VR, text: &str) -> Option<serde_json::Number> {
+    if !matches!(vr, VR::DS | VR::IS) && numeric(vr).is_none() {
+        return None;
+    }
+    let mut digits = Vec::new();
+    let is_number = decimal(vr, text.trim_matches([' ', '\0']), &mut digits);
+    let number = serde_json::from_slice::<serde_json::Number>(&digits).ok().filter(|_| is_number)?;
+    let is_exact = number.as_f64().is_some_and(|number| number.abs() <= MOST_EXACT as f64);
+    (!matches!(vr, VR::SV | VR::UV) || is_exact).then_some(number)
+}
+
 fn digits(bytes: &[u8]) -> (&[u8], &[u8]) {
     let count = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
     bytes.split_at_checked(count).unwrap_or((bytes, &[]))

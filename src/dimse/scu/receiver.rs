@@ -38,7 +38,7 @@ enum Into {
 
 enum Current {
     Nothing,
-    Archive(Box<Reception>, SopInstanceUid),
+    Archive(Box<Reception>, Option<SopInstanceUid>),
     /// The bytes of a file to be; a data set that is written to a folder has to fit into memory.
     Folder(Vec<u8>),
     Refused(Status, String),
@@ -79,7 +79,7 @@ impl Receiver {
         self.current = match &self.into {
             Into::Archive { archive, caller, .. } => match c_store::provenance(caller, context, command) {
                 Ok(provenance) => {
-                    let uid = provenance.affected_sop_instance.clone();
+                    let uid = provenance.said.sop_instance().cloned();
                     Current::Archive(Box::new(archive.receive(provenance)), uid)
                 }
                 Err((status, comment)) => Current::Refused(status, comment),
@@ -109,7 +109,7 @@ impl Receiver {
                 if let Ok(stored) = &result {
                     presence.stored(&stored.study_instance_uid);
                 }
-                c_store::outcome(&result, context, &uid)
+                c_store::outcome(&result, context, uid.as_ref())
             }
             (Current::Folder(file), Into::Folder { folder, next, .. }) => match write(folder, next, &file) {
                 Ok(()) => (Status::SUCCESS, String::new()),
@@ -147,10 +147,10 @@ fn head(
 ) -> Result<Vec<u8>, (Status, String)> {
     let named = c_store::provenance(caller, context, command)?;
     let head = file_meta::head(
-        &named.affected_sop_class,
-        &named.affected_sop_instance,
+        named.said.sop_class(),
+        named.said.sop_instance(),
         &named.transfer_syntax,
-        &named.source_ae_title,
+        &named.source.ae_title,
     );
     head.map_err(|err| (Status::CANNOT_UNDERSTAND, err.to_string()))
 }

@@ -17,7 +17,8 @@ use crate::web::error::Error;
 /// The largest form any page has, bytes.
 const FORM_BYTES: usize = 64 * 1024;
 
-const STALE_FORM: &str =
+/// Said where a form carries no token, or not the one it should.
+pub const STALE_FORM: &str =
     "This form is from before you signed in or out. Go back, reload the page and try again.";
 
 /// The body of a form, after its field `token` proved right.

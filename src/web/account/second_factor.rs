@@ -76,13 +76,12 @@ pub async fn show(caller: Caller, layout: Layout, app: Data<App>) -> Result<Http
     let user = caller.signed_in()?;
     match user.has_totp {
         true => second_factor_page(layout, &app, user, Mistakes::default()).await,
-        false => set_up_page(layout, &app, user, &new_secret().map_err(Error::internal)?, None).await,
+        false => set_up_page(layout, user, &new_secret().map_err(Error::internal)?, None).await,
     }
 }
 
 async fn set_up_page(
     layout: Layout,
-    app: &App,
     user: &User,
     secret: &[u8],
     mistake: Option<&'static str>,
@@ -91,7 +90,7 @@ async fn set_up_page(
         enrolment(secret, user.name.as_str()).ok_or_else(|| Error::Invalid(NOT_A_SECRET.to_owned()))?;
     page::html(&SetUpPage {
         layout,
-        is_needed: app.people.needs_second_factor(user).await?,
+        is_needed: user.needs_second_factor(),
         secret: hex::encode(secret),
         text: told.text,
         code: qr::drawn(&told.url),
@@ -105,15 +104,14 @@ async fn second_factor_page(
     user: &User,
     mistakes: Mistakes,
 ) -> Result<HttpResponse, Error> {
-    let is_needed = has_to_have_one(app, user).await?;
+    let is_needed = has_to_have_one(user);
     let mut conn = db::acquire(&app.pool).await?;
     let codes_left = user::recovery_codes_left(&mut conn, user.user_key).await?;
     page::html(&SecondFactorPage { layout, codes_left, is_needed, mistakes })
 }
 
-async fn has_to_have_one(app: &App, user: &User) -> Result<bool, Error> {
-    let rules = app.people.rules().await?;
-    Ok(user.rights.has(Right::Administer) && rules.second_factor_for_administrators)
+fn has_to_have_one(user: &User) -> bool {
+    user.rights.has(Right::Administer) && user.rules.second_factor_for_administrators
 }
 
 /// The form that sets a second factor up.
@@ -141,7 +139,7 @@ pub async fn set_up(
     let secret = hex::decode(&form.secret).ok().filter(|secret| secret.len() == SECRET_BYTES);
     let secret = secret.ok_or_else(|| Error::Invalid(NOT_A_SECRET.to_owned()))?;
     let Some(step) = step_of(&secret, &form.code, seconds()) else {
-        return set_up_page(layout, &app, user, &secret, Some(WRONG_CODE)).await;
+        return set_up_page(layout, user, &secret, Some(WRONG_CODE)).await;
     };
     let browser = Browser { address: caller.client.address, user_agent: user_agent(&request) };
     let entry = caller.did(Action::ChangeAccount, "set up a second factor");
@@ -173,7 +171,7 @@ pub async fn remove(
     app: Data<App>,
 ) -> Result<HttpResponse, Error> {
     let user = caller.signed_in()?;
-    if has_to_have_one(&app, user).await? {
+    if has_to_have_one(user) {
         return Err(Error::Forbidden(NEEDED));
     }
     if !user.has_totp {

@@ -17,6 +17,11 @@ pub struct Range {
 }
 
 impl Range {
+    /// One media type.
+    pub fn of(name: &str) -> Range {
+        Range { name: name.to_owned(), parameters: Vec::new(), quality: 1000 }
+    }
+
     /// A parameter by its name.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
@@ -47,9 +52,9 @@ pub fn ranges(request: &HttpRequest, accept: Option<&str>) -> Vec<Range> {
         Some(accept) => accept.to_owned(),
         None => headers.collect::<Vec<_>>().join(","),
     };
-    let mut ranges: Vec<Range> = split(&said, ',').into_iter().filter_map(range).collect();
+    let mut ranges: Vec<Range> = split(&said, ',').into_iter().filter_map(media_type).collect();
     if ranges.is_empty() {
-        ranges.push(Range { name: "*/*".to_owned(), parameters: Vec::new(), quality: 1000 });
+        ranges.push(Range::of("*/*"));
     }
     ranges.sort_by_key(|range| std::cmp::Reverse(range.quality));
     ranges
@@ -74,7 +79,8 @@ pub fn choose_for<'r, T: Copy>(ranges: &'r [Range], offered: &[(&str, T)]) -> Re
     })
 }
 
-fn range(text: &str) -> Option<Range> {
+/// A media type with its parameters, as a Content-Type and each part of an Accept header have it.
+pub fn media_type(text: &str) -> Option<Range> {
     let mut parts = split(text, ';').into_iter();
     let name = parts.next()?.trim().to_ascii_lowercase();
     if name.is_empty() {

@@ -9,7 +9,9 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 
+use super::multipart::boundary;
 use super::parameters::{MOST, Parameters};
+use super::xml::{self, XML};
 use super::{Named, media, root};
 use crate::db::audit::Action;
 use crate::dicom::query::Level;
@@ -105,11 +107,16 @@ pub async fn instances(
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     Json,
+    Xml,
     Csv,
 }
 
-const FORMS: [(&str, Form); 3] =
-    [("application/dicom+json", Form::Json), ("application/json", Form::Json), ("text/csv", Form::Csv)];
+const FORMS: [(&str, Form); 4] = [
+    ("application/dicom+json", Form::Json),
+    ("application/json", Form::Json),
+    (XML, Form::Xml),
+    ("text/csv", Form::Csv),
+];
 
 async fn search(
     caller: &Caller,
@@ -122,7 +129,8 @@ async fn search(
     let series = named.series.as_ref().map(|uid| (tags::SERIES_INSTANCE_UID, uid.as_str()));
     let of_path: Vec<(Tag, &str)> = study.into_iter().chain(series).collect();
     let parameters = Parameters::parse(request.query_string()).map_err(Error::Invalid)?;
-    let form = media::choose(&media::ranges(request, parameters.accept.as_deref()), &FORMS)?;
+    let ranges = media::ranges(request, parameters.accept.as_deref());
+    let (form, range) = media::choose_for(&ranges, &FORMS)?;
     let (identifier, unknown) = parameters.identifier(level, &of_path, &usual(level, &of_path));
     let options = Options { relational: true, combined_date_time: true, fuzzy: false };
     let identifier = Identifier::parse(Model::StudyRoot, options, &identifier)
@@ -158,11 +166,10 @@ async fn search(
         response.insert_header((TOTAL, total));
     }
     let title = app.requestor.ae_title.as_str();
+    let objects = || objects(&identifier, &page.matches, title, &root(caller)).map_err(Error::internal);
     match form {
-        Form::Json => {
-            let body = objects(&identifier, &page.matches, title, &root(caller)).map_err(Error::internal)?;
-            Ok(response.content_type("application/dicom+json").body(body))
-        }
+        Form::Json => Ok(response.content_type("application/dicom+json").body(objects()?)),
+        Form::Xml => xml::answer(response, objects()?, range, boundary()).await,
         Form::Csv => {
             Ok(response.content_type("text/csv; charset=utf-8").body(table(&identifier, &page.matches)))
         }

@@ -1,42 +1,98 @@
-//! Pictures of instances and frames, and thumbnails, PS3.18 sections 10.4.1.1.3 and 10.4.1.1.6: as the pages draw them, as
-//! JPEG or PNG. A document comes as what it is.
+//! What can be looked at without knowing DICOM, PS3.18 sections 10.4.1.1.3 and 10.4.1.1.6: pictures as the pages draw
+//! them, as JPEG, PNG or GIF, one by one or several in one answer; reports as pages; videos and documents as what
+//! they are.
 
-use actix_web::http::header::{self, ETag, EntityTag};
-use actix_web::web::{Bytes, Data, block};
+mod animation;
+mod annotation;
+mod asked;
+mod document;
+mod form;
+mod icc;
+mod order;
+
+use std::io;
+
+use actix_web::http::header::{self, ETag};
+use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse};
+use futures_util::{Stream, StreamExt, stream};
 
-use super::wado::{is_seen, ranges};
-use super::{Named, media};
+pub use self::asked::{Asked, Part as PartOfImage, pixels};
+pub use self::document::{document, report, video};
+pub use self::form::{FORMS, Form};
+pub use self::order::Order;
+use super::media::{self, Range};
+use super::multipart::{self, Part, cut_off};
+use super::wado::frames::listed;
+use super::wado::{first_of_each_series, is_seen, ranges};
+use super::{Named, address, root};
 use crate::archive::retrieve::Holding;
+use crate::codec::{PixelEncoding, pixel_encoding};
 use crate::db::audit::Action;
-use crate::db::role::Right;
 use crate::dicom::sop_class::Kind;
 use crate::people::trail::Shown;
-use crate::render::View;
 use crate::web::App;
-use crate::web::access::{Caller, NOT_ALLOWED};
+use crate::web::access::Caller;
 use crate::web::error::Error;
-use crate::web::instance::document_of;
-use crate::web::picture::{Made, NamedView, frame_of, kind_of, series_seen, tag, window};
+use crate::web::picture::{frame_of, kind_of, series_seen};
 
 /// Side of a thumbnail in pixels, unless another viewport is asked for.
 const THUMBNAIL: u32 = 256;
-/// The largest side of a picture that is asked for.
-const MOST_PIXELS: u32 = 8192;
-/// Quality of a JPEG, of 100, unless another is asked for.
-const QUALITY: u8 = 90;
 
-/// What a picture can be.
+/// What an instance is shown as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    Jpeg,
-    Png,
+pub enum ShownAs {
+    /// One or more pictures.
+    Pictures,
+    /// Film.
+    Video,
+    /// A page, if it is a report at all.
+    Report,
+    /// A file of another kind.
+    Document,
 }
 
-/// JPEG first, PS3.18 table 8.7.4-1.
-const FORMS: [(&str, Form); 2] = [("image/jpeg", Form::Jpeg), ("image/png", Form::Png)];
+impl ShownAs {
+    /// What this instance is shown as.
+    pub fn of(holding: &Holding) -> ShownAs {
+        let is_video = matches!(pixel_encoding(holding.transfer_syntax()), PixelEncoding::Video);
+        match kind_of(holding) {
+            Kind::Pdf | Kind::Cda | Kind::Model => ShownAs::Document,
+            _ if holding.row().number_of_frames == 0 => ShownAs::Report,
+            _ if is_video => ShownAs::Video,
+            _ => ShownAs::Pictures,
+        }
+    }
+}
 
-/// `GET …/instances/{instance}/rendered`: the middle frame, or the document.
+/// `GET …/rendered` of a study or a series: a picture of each instance, or, where only one is taken, of the one that
+/// stands for them.
+pub async fn several(
+    caller: Caller,
+    app: Data<App>,
+    request: HttpRequest,
+    named: Named,
+) -> Result<HttpResponse, Error> {
+    let asked = Asked::parse(request.query_string(), None)?;
+    let ranges = ranges(&request);
+    let (form, range) = media::choose_for(&ranges, &FORMS)?;
+    let order = Order { asked, form };
+    if takes_one(range) {
+        let holding = named.middle(&app, &caller).await?;
+        let frame0 = middle(&holding);
+        return one(&caller, &app, &request, &holding, frame0, &order).await;
+    }
+    let mut holdings = named.holdings(&app, &caller).await?;
+    holdings.retain(|holding| ShownAs::of(holding) == ShownAs::Pictures);
+    for holding in first_of_each_series(&holdings) {
+        series_seen(&app, &caller, holding).await?;
+    }
+    let pictures = holdings.into_iter().map(|holding| (middle(&holding), holding)).collect();
+    many(&caller, app, pictures, order, Pictured::Instances).await
+}
+
+/// `GET …/instances/{instance}/rendered`: the middle frame; all of them as a GIF or in several parts, where these are
+/// taken; or the video, the report or the document.
 pub async fn instance(
     caller: Caller,
     app: Data<App>,
@@ -44,23 +100,73 @@ pub async fn instance(
     named: Named,
 ) -> Result<HttpResponse, Error> {
     let holding = named.only(&app, &caller).await?;
-    if matches!(kind_of(&holding), Kind::Pdf | Kind::Cda | Kind::Model) {
-        return document(&caller, &app, &request, &holding).await;
+    let ranges = ranges(&request);
+    match ShownAs::of(&holding) {
+        ShownAs::Document => document(&caller, &app, &ranges, &holding).await,
+        ShownAs::Video => video(&caller, &app, &request, &ranges, &holding).await,
+        ShownAs::Report => report(&caller, &app, &ranges, &holding).await,
+        ShownAs::Pictures => {
+            let asked = Asked::parse(request.query_string(), None)?;
+            pictures(&caller, app, &request, &ranges, holding, asked).await
+        }
     }
-    let frame0 = holding.row().number_of_frames / 2;
-    answer(&caller, &app, &request, &holding, frame0, None).await
 }
 
-/// `GET …/instances/{instance}/frames/{frame}/rendered`
-pub async fn frame(
+/// Pictures of an instance, as many as can be had in the form that is taken.
+pub async fn pictures(
+    caller: &Caller,
+    app: Data<App>,
+    request: &HttpRequest,
+    ranges: &[Range],
+    holding: Holding,
+    asked: Asked,
+) -> Result<HttpResponse, Error> {
+    let (form, range) = media::choose_for(ranges, &FORMS)?;
+    let order = Order { asked, form };
+    let count = holding.row().number_of_frames;
+    if range.name == "multipart/related" {
+        series_seen(&app, caller, &holding).await?;
+        let pictures = (0..count).map(|frame0| (frame0, holding.clone())).collect();
+        return many(caller, app, pictures, order, Pictured::Frames).await;
+    }
+    if form == Form::Gif && count > 1 {
+        series_seen(&app, caller, &holding).await?;
+        return animation::answer(app, holding, order, (0..count).collect()).await;
+    }
+    let frame0 = middle(&holding);
+    one(caller, &app, request, &holding, frame0, &order).await
+}
+
+/// `GET …/instances/{instance}/frames/{frames}/rendered`
+pub async fn frames(
     caller: Caller,
     app: Data<App>,
     request: HttpRequest,
     named: Named,
 ) -> Result<HttpResponse, Error> {
     let holding = named.only(&app, &caller).await?;
-    let frame0 = frame_of(&holding, request.match_info().query("frame"))?;
-    answer(&caller, &app, &request, &holding, frame0, None).await
+    let frames = listed(&holding, request.match_info().query("frames"))?;
+    let asked = Asked::parse(request.query_string(), None)?;
+    let ranges = ranges(&request);
+    let (form, range) = media::choose_for(&ranges, &FORMS)?;
+    let order = Order { asked, form };
+    let frame0 = match frames.as_slice() {
+        [frame0] if range.name != "multipart/related" => *frame0,
+        _ if !takes_one(range) => {
+            series_seen(&app, &caller, &holding).await?;
+            let pictures = frames.into_iter().map(|frame0| (frame0, holding.clone())).collect();
+            return many(&caller, app, pictures, order, Pictured::Frames).await;
+        }
+        _ if form == Form::Gif => {
+            series_seen(&app, &caller, &holding).await?;
+            return animation::answer(app, holding, order, frames).await;
+        }
+        _ => {
+            let words = "Pictures of several frames come as multipart/related, or as image/gif.";
+            return Err(Error::NotAcceptable(words.to_owned()));
+        }
+    };
+    one(&caller, &app, &request, &holding, frame0, &order).await
 }
 
 /// `GET …/thumbnail` of a study, a series or an instance.
@@ -71,175 +177,138 @@ pub async fn thumbnail(
     named: Named,
 ) -> Result<HttpResponse, Error> {
     let holding = named.middle(&app, &caller).await?;
-    let frame0 = holding.row().number_of_frames / 2;
-    answer(&caller, &app, &request, &holding, frame0, Some(THUMBNAIL)).await
+    small(&caller, &app, &request, &holding, middle(&holding)).await
 }
 
-async fn answer(
+/// `GET …/instances/{instance}/frames/{frame}/thumbnail`
+pub async fn frame_thumbnail(
+    caller: Caller,
+    app: Data<App>,
+    request: HttpRequest,
+    named: Named,
+) -> Result<HttpResponse, Error> {
+    let holding = named.only(&app, &caller).await?;
+    let frame0 = frame_of(&holding, request.match_info().query("frame"))?;
+    small(&caller, &app, &request, &holding, frame0).await
+}
+
+async fn small(
     caller: &Caller,
     app: &App,
     request: &HttpRequest,
     holding: &Holding,
     frame0: u32,
-    side: Option<u32>,
 ) -> Result<HttpResponse, Error> {
-    let asked = Asked::parse(request.query_string(), side)?;
-    let form = media::choose(&ranges(request), &FORMS)?;
-    let named = NamedView::of(asked.view);
-    let drawn = tag(holding, frame0, &named.name);
-    let tag = EntityTag::new_strong(format!("{}-{form:?}-{}", drawn.tag(), asked.quality));
-    if side.is_some() {
-        let study = &holding.row().study_instance_uid;
-        let part_of = [Shown::Study(study.clone()), Shown::Listed(study.clone())];
-        caller.show_once(app, &part_of, caller.did(Action::ViewStudy, "small picture").study(study)).await?;
-    } else {
-        series_seen(app, caller, holding).await?;
-    }
+    let asked = Asked::parse(request.query_string(), Some(THUMBNAIL))?;
+    let order = Order { asked, form: media::choose(&ranges(request), &FORMS)? };
+    let study = &holding.row().study_instance_uid;
+    let part_of = [Shown::Study(study.clone()), Shown::Listed(study.clone())];
+    caller.show_once(app, &part_of, caller.did(Action::ViewStudy, "small picture").study(study)).await?;
+    file(app, request, holding, frame0, &order).await
+}
+
+/// One picture, and its trace.
+pub async fn one(
+    caller: &Caller,
+    app: &App,
+    request: &HttpRequest,
+    holding: &Holding,
+    frame0: u32,
+    order: &Order,
+) -> Result<HttpResponse, Error> {
+    series_seen(app, caller, holding).await?;
+    file(app, request, holding, frame0, order).await
+}
+
+async fn file(
+    app: &App,
+    request: &HttpRequest,
+    holding: &Holding,
+    frame0: u32,
+    order: &Order,
+) -> Result<HttpResponse, Error> {
+    let tag = order.tag(app, holding, frame0).await?;
     if is_seen(request, &tag) {
         return Ok(HttpResponse::NotModified().insert_header(ETag(tag)).finish());
     }
-    let png = match app.pictures.picture(app, holding, frame0, &named, drawn.tag()).await? {
-        Made::Picture(png) => png,
-        Made::Problem(problem) => return Err(Error::NotAcceptable(problem.sentence)),
-    };
-    let (kind, bytes) = match form {
-        Form::Png => ("image/png", png),
-        Form::Jpeg => {
-            let quality = asked.quality;
-            let made = block(move || jpeg(&png, quality)).await;
-            ("image/jpeg", made.map_err(|err| Error::Unavailable(err.into()))?.map_err(Error::internal)?)
-        }
-    };
+    let bytes = order.file(app, holding, frame0).await?;
     Ok(HttpResponse::Ok()
         .insert_header(ETag(tag))
         .insert_header((header::CACHE_CONTROL, "private, no-cache"))
         .insert_header((header::VARY, "Accept, Cookie, Authorization"))
         .insert_header(header::ContentEncoding::Identity)
-        .content_type(kind)
+        .content_type(order.form.name())
         .body(bytes))
 }
 
-/// An encapsulated document, which is taken away rather than looked at.
-async fn document(
+/// What the parts of an answer are pictures of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pictured {
+    Instances,
+    Frames,
+}
+
+/// Pictures one after the other. What cannot be drawn is left out; where that is everything, it is said.
+async fn many(
     caller: &Caller,
-    app: &App,
-    request: &HttpRequest,
-    holding: &Holding,
+    app: Data<App>,
+    pictures: Vec<(u32, Holding)>,
+    order: Order,
+    pictured: Pictured,
 ) -> Result<HttpResponse, Error> {
-    if !caller.may(Right::Download) {
-        return Err(Error::Forbidden(NOT_ALLOWED));
-    }
-    let (bytes, mime, _) = document_of(app, holding).await?;
-    media::choose(&ranges(request), &[(mime, ())])?;
-    let row = holding.row();
-    let entry = caller.did(Action::Download, format!("instance {}", row.sop_instance_uid));
-    caller.record(app, entry.study(&row.study_instance_uid).series(&row.series_instance_uid)).await?;
-    Ok(HttpResponse::Ok()
-        .insert_header((header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'"))
-        .insert_header((header::CACHE_CONTROL, "private, no-cache"))
-        .content_type(mime)
-        .body(bytes))
+    let root = root(caller);
+    let mut pictures = pictures.into_iter();
+    let mut problem = Error::NotAcceptable("There is no picture in it.".to_owned());
+    let first = loop {
+        let Some((frame0, holding)) = pictures.next() else { return Err(problem) };
+        match order.file(&app, &holding, frame0).await {
+            Ok(file) => break part(&root, &holding, frame0, &order, pictured, file),
+            Err(err @ Error::NotAcceptable(_)) => problem = err,
+            Err(err) => return Err(err),
+        }
+    };
+    let kind = order.form.name();
+    let rest = rest_of(app, root, pictures, order, pictured);
+    Ok(multipart::answer(kind, stream::once(std::future::ready(Ok(first))).chain(rest)))
 }
 
-/// What stands behind the question mark, PS3.18 section 8.3.5.1.
-#[derive(Debug, PartialEq)]
-struct Asked {
-    view: View,
-    quality: u8,
-}
-
-impl Asked {
-    fn parse(query_string: &str, side: Option<u32>) -> Result<Asked, Error> {
-        let mut view = View {
-            window: None,
-            window_index: None,
-            invert: false,
-            width: side,
-            height: side,
-            overlays: true,
-        };
-        let mut quality = QUALITY;
-        for (name, value) in url::form_urlencoded::parse(query_string.as_bytes()) {
-            let parts: Vec<&str> = value.split(',').map(str::trim).collect();
-            match (name.as_ref(), parts.as_slice()) {
-                ("viewport", [width, height]) => {
-                    (view.width, view.height) = (Some(pixels(width)?), Some(pixels(height)?));
+fn rest_of(
+    app: Data<App>,
+    root: String,
+    pictures: impl Iterator<Item = (u32, Holding)>,
+    order: Order,
+    pictured: Pictured,
+) -> impl Stream<Item = io::Result<Part>> {
+    stream::iter(pictures).filter_map(move |(frame0, holding)| {
+        let (app, root, order) = (app.clone(), root.clone(), order.clone());
+        async move {
+            match order.file(&app, &holding, frame0).await {
+                Ok(file) => Some(Ok(part(&root, &holding, frame0, &order, pictured, file))),
+                Err(Error::NotAcceptable(sentence)) => {
+                    let instance = &holding.row().sop_instance_uid;
+                    tracing::warn!(%instance, sentence, "a picture is left out of an answer");
+                    None
                 }
-                ("viewport", _) => {
-                    return Err(invalid(
-                        "viewport is a width and a height: parts of a picture are not drawn.",
-                    ));
-                }
-                ("window", [center, width, rest @ ..]) => {
-                    if rest.iter().any(|function| !function.eq_ignore_ascii_case("linear")) {
-                        return Err(invalid(
-                            "window is a centre, a width and linear: other functions are not drawn.",
-                        ));
-                    }
-                    view.window = window(Some(center), Some(width))?;
-                }
-                ("window", _) => return Err(invalid("window is a centre, a width and a function.")),
-                ("quality", [text]) => {
-                    let number = text.parse().ok().filter(|quality| (1..=100).contains(quality));
-                    quality = number.ok_or_else(|| invalid("quality is a whole number from 1 to 100."))?;
-                }
-                // Annotation, ICC profile, and what others have beyond the standard: a picture without is a picture.
-                _ => {}
+                Err(err) => Some(Err(cut_off(&err))),
             }
         }
-        Ok(Asked { view, quality })
-    }
+    })
 }
 
-fn pixels(text: &str) -> Result<u32, Error> {
-    let number = text.parse().ok().filter(|pixels| (1..=MOST_PIXELS).contains(pixels));
-    number.ok_or_else(|| Error::Invalid(format!("viewport is of whole numbers from 1 to {MOST_PIXELS}.")))
-}
-
-fn invalid(sentence: &str) -> Error {
-    Error::Invalid(sentence.to_owned())
-}
-
-/// The same picture as a JPEG.
-fn jpeg(png: &[u8], quality: u8) -> Result<Bytes, crate::web::error::Cause> {
-    let mut reader = png::Decoder::new(std::io::Cursor::new(png)).read_info()?;
-    let length = reader.output_buffer_size().ok_or("a picture that fits in no memory")?;
-    let mut samples = vec![0; length];
-    let frame = reader.next_frame(&mut samples)?;
-    samples.truncate(frame.buffer_size());
-    let colour = match frame.color_type {
-        png::ColorType::Grayscale => jpeg_encoder::ColorType::Luma,
-        png::ColorType::Rgb => jpeg_encoder::ColorType::Rgb,
-        other => return Err(format!("a picture of kind {other:?}").into()),
+fn part(root: &str, holding: &Holding, frame0: u32, order: &Order, pictured: Pictured, file: Bytes) -> Part {
+    let instance = address(root, holding);
+    let location = match pictured {
+        Pictured::Instances => format!("{instance}/rendered"),
+        Pictured::Frames => format!("{instance}/frames/{}/rendered", frame0.saturating_add(1)),
     };
-    let (width, height) = (u16::try_from(frame.width)?, u16::try_from(frame.height)?);
-    let mut bytes = Vec::new();
-    jpeg_encoder::Encoder::new(&mut bytes, quality).encode(&samples, width, height, colour)?;
-    Ok(bytes.into())
+    Part::of(order.form.name(), location, file)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Whether the client takes no more than one picture.
+fn takes_one(range: &Range) -> bool {
+    range.name != "multipart/related" && range.name != "*/*"
+}
 
-    #[test]
-    fn a_viewport_a_window_and_a_quality_are_read() {
-        let asked = Asked::parse("viewport=256,128&window=40,400,linear&quality=75&annotation=patient", None);
-        let Ok(Asked { view, quality }) = asked else { panic!("{asked:?}") };
-        assert_eq!((view.width, view.height, quality), (Some(256), Some(128), 75));
-        assert_eq!(view.window.map(|window| (window.center, window.width)), Some((40.0, 400.0)));
-        assert_eq!(Asked::parse("", Some(99)).ok().and_then(|asked| asked.view.width), Some(99));
-        for wrong in [
-            "viewport=0,1",
-            "viewport=1",
-            "viewport=1,2,3,4,5,6",
-            "window=40",
-            "window=40,0,linear",
-            "window=40,400,sigmoid",
-            "quality=0",
-            "quality=best",
-        ] {
-            assert!(Asked::parse(wrong, None).is_err(), "{wrong}");
-        }
-    }
+fn middle(holding: &Holding) -> u32 {
+    holding.row().number_of_frames / 2
 }

@@ -4,6 +4,7 @@ pub mod bulkdata;
 pub mod frames;
 pub mod metadata;
 
+use std::future::ready;
 use std::io::Read;
 
 use actix_web::http::header::{self, EntityTag, Header as _, IfNoneMatch};
@@ -12,8 +13,9 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use dicom_dictionary_std::uids;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 
-use super::Named;
 use super::media::{self, Range};
+use super::multipart::{self, Part};
+use super::{Named, address, root};
 use crate::archive::Archive;
 use crate::archive::retrieve::sendable::Sendable;
 use crate::archive::retrieve::transcode::targets;
@@ -50,7 +52,7 @@ pub async fn instances(
     }
     let mut parts = Vec::with_capacity(holdings.len());
     for holding in holdings {
-        parts.push(Wanted { target: target(&holding, syntax)?, holding });
+        parts.push(Wanted::of(holding, syntax)?);
     }
     let details = format!("{} instances by DICOMweb", parts.len());
     let mut entry = caller.did(Action::Download, details);
@@ -64,38 +66,45 @@ pub async fn instances(
     let archive = app.archive.clone();
     if is_single {
         let Some(only) = parts.pop() else { return Err(Error::NotFound) };
-        let kind = content_type("application/dicom", &only.target);
-        let body = only.body(archive).await.map_err(|err| broken_in_words(&err))?;
-        return Ok(HttpResponse::Ok().content_type(kind).streaming(body));
+        return only.answer(archive).await;
     }
-    let boundary = boundary();
-    let kind = format!("multipart/related; type=\"application/dicom\"; boundary={boundary}");
-    let end = format!("\r\n--{boundary}--\r\n");
-    let bodies = stream::iter(parts.into_iter().enumerate()).map(move |(number, part)| {
-        let (archive, boundary) = (archive.clone(), boundary.clone());
-        let start = if number == 0 { "" } else { "\r\n" };
-        let head = format!(
-            "{start}--{boundary}\r\nContent-Type: {}\r\n\r\n",
-            content_type("application/dicom", &part.target)
-        );
-        let body = async move { part.body(archive).await.map_err(std::io::Error::other) };
-        one(head.into()).chain(stream::once(body).try_flatten()).boxed_local()
+    let root = root(&caller);
+    let is_stored = parts.iter().all(|part| part.target == *part.holding.transfer_syntax());
+    let parts = parts.into_iter().map(move |wanted| {
+        let archive = archive.clone();
+        let length = wanted.holding.row().size_bytes;
+        let kind = content_type("application/dicom", &wanted.target);
+        let location = address(&root, &wanted.holding);
+        let body = async move { wanted.body(archive).await.map_err(std::io::Error::other) };
+        (Part { kind, location, body: stream::once(body).try_flatten().boxed_local() }, length)
     });
-    let body = bodies.flatten().chain(one(end.into()));
-    Ok(HttpResponse::Ok().content_type(kind).streaming(body))
+    // What is converted is as long as it becomes.
+    Ok(match is_stored {
+        true => multipart::sized("application/dicom", parts.collect()),
+        false => multipart::answer("application/dicom", stream::iter(parts.map(|(part, _)| Ok(part)))),
+    })
 }
 
 /// An instance and the transfer syntax it is to be sent in.
-struct Wanted {
+pub(super) struct Wanted {
     holding: Holding,
     target: TransferSyntaxUid,
 }
 
 impl Wanted {
-    async fn body(
-        self,
-        archive: Archive,
-    ) -> Result<stream::LocalBoxStream<'static, std::io::Result<Bytes>>, String> {
+    /// An instance in the transfer syntax that is wanted.
+    pub(super) fn of(holding: Holding, syntax: Option<&str>) -> Result<Wanted, Error> {
+        Ok(Wanted { target: target(&holding, syntax)?, holding })
+    }
+
+    /// It alone, as a file.
+    pub(super) async fn answer(self, archive: Archive) -> Result<HttpResponse, Error> {
+        let kind = content_type("application/dicom", &self.target);
+        let body = self.body(archive).await.map_err(|err| broken_in_words(&err))?;
+        Ok(bytes(HttpResponse::Ok(), &kind).streaming(body))
+    }
+
+    async fn body(self, archive: Archive) -> Result<multipart::Body, String> {
         let Wanted { holding, target } = self;
         if target == *holding.transfer_syntax() {
             let opened = block(move || archive.file(&holding)).await.map_err(|err| err.to_string())?;
@@ -105,7 +114,7 @@ impl Wanted {
         let row = holding.row();
         let uids = (row.sop_class_uid.parse(), row.sop_instance_uid.parse());
         let (Ok(class), Ok(uid)) = uids else { return Err("an index row has no usable UID".to_owned()) };
-        let head = file_meta::head(&class, &uid, &target, "").map_err(|err| err.to_string())?;
+        let head = file_meta::head(Some(&class), Some(&uid), &target, "").map_err(|err| err.to_string())?;
         let wanted = target.as_str();
         let converted = archive.converted(&holding, |syntax| syntax == wanted).await;
         let (data_set, _) = converted.map_err(|err| err.why)?;
@@ -125,8 +134,8 @@ fn pieces(data_set: Sendable) -> impl Stream<Item = std::io::Result<Bytes>> {
     })
 }
 
-fn one(bytes: Vec<u8>) -> impl Stream<Item = std::io::Result<Bytes>> {
-    stream::once(std::future::ready(Ok(Bytes::from(bytes))))
+pub(super) fn one(bytes: Vec<u8>) -> impl Stream<Item = std::io::Result<Bytes>> {
+    stream::once(ready(Ok(Bytes::from(bytes))))
 }
 
 /// As it is stored where that is taken; without a word Explicit VR Little Endian is, PS3.18 section 8.7.3.5.2, and what
@@ -150,6 +159,15 @@ fn target(holding: &Holding, wanted: Option<&str>) -> Result<TransferSyntaxUid, 
     }
 }
 
+/// An instance of each series, of instances in the order they are read.
+pub(super) fn first_of_each_series(holdings: &[Holding]) -> impl Iterator<Item = &Holding> {
+    let mut last = "";
+    holdings.iter().filter(move |holding| {
+        let series = holding.row().series_instance_uid.as_str();
+        std::mem::replace(&mut last, series) != series
+    })
+}
+
 /// What the client takes, by the parameter or else by the header.
 pub(super) fn ranges(request: &HttpRequest) -> Vec<Range> {
     let accept = url::form_urlencoded::parse(request.query_string().as_bytes())
@@ -170,7 +188,7 @@ pub(super) fn is_seen(request: &HttpRequest, tag: &EntityTag) -> bool {
 }
 
 /// Nothing of what is stored is a page, and nothing of it is zipped on the way.
-fn bytes(mut response: HttpResponseBuilder, kind: &str) -> HttpResponseBuilder {
+pub(super) fn bytes(mut response: HttpResponseBuilder, kind: &str) -> HttpResponseBuilder {
     response
         .insert_header(header::ContentEncoding::Identity)
         .insert_header((header::CACHE_CONTROL, "private, no-cache"))
@@ -178,16 +196,7 @@ fn bytes(mut response: HttpResponseBuilder, kind: &str) -> HttpResponseBuilder {
     response
 }
 
-/// What stands in no instance, as good as certain.
-fn boundary() -> String {
-    let mut bits = [0; 16];
-    match getrandom::fill(&mut bits) {
-        Ok(()) => hex::encode(bits),
-        Err(_) => "filmroom-2f0c1ab1d8a54c0f8d5b8a52c2f5d1c7".to_owned(),
-    }
-}
-
-fn broken(err: &Unreadable) -> Error {
+pub(super) fn broken(err: &Unreadable) -> Error {
     match err {
         Unreadable::Archive(err) => Error::Unavailable(err.to_string().into()),
         err => broken_in_words(&err.to_string()),

@@ -42,6 +42,7 @@ impl Asked {
             width: side(self.w.as_deref(), "The width (w)")?,
             height: side(self.h.as_deref(), "The height (h)")?,
             overlays: flag(self.overlays.as_deref(), "overlays", true)?,
+            ..View::default()
         };
         Ok(NamedView::of(view))
     }
@@ -50,22 +51,13 @@ impl Asked {
 impl NamedView {
     /// Names a view.
     pub fn of(view: View) -> NamedView {
-        let window = view.window.as_ref().map(|window| (window.center, window.width));
-        let View { window_index, invert, width, height, overlays, .. } = view;
-        let name = format!("{window:?} {window_index:?} {invert} {width:?} {height:?} {overlays}");
+        let name = format!("{view:?}");
         NamedView { view, name }
     }
 
     /// The picture as it is stored, made to fit into a square.
     pub fn fitted(side: u32) -> NamedView {
-        NamedView::of(View {
-            window: None,
-            window_index: None,
-            invert: false,
-            width: Some(side),
-            height: Some(side),
-            overlays: true,
-        })
+        NamedView::of(View { width: Some(side), height: Some(side), overlays: true, ..View::default() })
     }
 }
 

@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use super::geometry::{self, Letters, Spacing};
 use super::state::{Windowing, tidy};
+use crate::dicom::cine::Cine;
 use crate::dicom::data_set::DataSet;
-use crate::render;
+use crate::render::{self, Window};
 
 /// The words around a frame.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -122,6 +123,11 @@ pub fn window_line(windowing: &Windowing, windows: &[ImageWindow]) -> String {
     }
 }
 
+/// `C 40  W 400`
+pub fn of_typed_window(window: Window) -> String {
+    window_line(&Windowing::Typed(window), &[])
+}
+
 fn position(attributes: &DataSet, frame0: usize) -> String {
     let position = geometry::position(attributes, frame0).map(|at| format!("Position {} mm", tenths(at)));
     let thickness = geometry::thickness(attributes, frame0).map(|mm| format!("thickness {} mm", tenths(mm)));
@@ -167,22 +173,9 @@ fn scale(spacing: Spacing, columns: u32, rows: u32, width: u32, height: u32) -> 
     })
 }
 
-/// Recommended Display Frame Rate, Cine Rate, Frame Time or the mean of Frame Time Vector: PS3.3 C.7.6.5.
 fn frames_per_second(attributes: &DataSet) -> u32 {
     const USUAL: f64 = 15.0;
-    let of_time = |milliseconds: f64| (milliseconds > 0.0).then(|| 1000.0 / milliseconds);
-    let of_vector = || {
-        let times = attributes.numbers(tags::FRAME_TIME_VECTOR);
-        let steps = times.get(1..).filter(|steps| !steps.is_empty())?;
-        of_time(steps.iter().sum::<f64>() / steps.len() as f64)
-    };
-    let rate = attributes
-        .number(tags::RECOMMENDED_DISPLAY_FRAME_RATE)
-        .filter(|rate| *rate > 0.0)
-        .or_else(|| attributes.number(tags::CINE_RATE).filter(|rate| *rate > 0.0))
-        .or_else(|| attributes.number(tags::FRAME_TIME).and_then(of_time))
-        .or_else(of_vector)
-        .unwrap_or(USUAL);
+    let rate = Cine::read(attributes).frame_time.map_or(USUAL, |milliseconds| 1000.0 / milliseconds);
     rate.clamp(1.0, 60.0).round() as u32
 }
 

@@ -9,8 +9,8 @@ use dicom_dictionary_std::tags;
 use super::super::pixels::encapsulated_bytes;
 use super::super::{Header, Holding, Unreadable};
 use super::Unconvertible;
-use super::native::NativeForm;
-use crate::codec::{Decoded, Decoder, FrameFormat, Samples, lossy_method};
+use super::native::{Bits, NativeForm};
+use crate::codec::{Decoded, Decoder, FrameFormat, lossy_method};
 use crate::dicom::data_set::{DataSet, Element, Value};
 use crate::dicom::frame_index::FrameIndex;
 use crate::dicom::prescan::PixelData;
@@ -36,13 +36,6 @@ pub(super) struct Frames {
     at: usize,
     /// Single bits that fill no byte yet.
     bits: Bits,
-}
-
-/// Bits on their way into bytes, the first one lowest: PS3.5 section 8.1.1.
-#[derive(Default)]
-struct Bits {
-    byte: u8,
-    count: u32,
 }
 
 impl Frames {
@@ -104,7 +97,7 @@ impl Frames {
             }
         };
         let end = self.at.saturating_add(PIECE).min(current.samples.len());
-        self.write(&current, self.at, end, out);
+        self.form.write(&current, self.at..end, &mut self.bits, out);
         if end < current.samples.len() {
             self.at = end;
             self.current = Some(current);
@@ -126,56 +119,6 @@ impl Frames {
         self.decoded = frame;
         Ok(decoded)
     }
-
-    fn write(&mut self, frame: &Decoded, from: usize, to: usize, out: &mut Vec<u8>) {
-        let width = usize::from(self.form.bits_allocated / 8);
-        if let Some(words) = &frame.unused_bits {
-            return put(words.get(from..to), width, out, u16::to_le_bytes);
-        }
-        match &frame.samples {
-            Samples::U8(samples) if self.form.bits_allocated == 1 => {
-                self.bits.append(samples.get(from..to).unwrap_or_default(), out);
-            }
-            Samples::U8(samples) if self.form.is_partial() => {
-                let (pixels, _) = samples.get(from..to).unwrap_or_default().as_chunks::<3>();
-                pixels.iter().for_each(|pixel| out.extend(full_range(*pixel)));
-            }
-            Samples::U8(samples) if width == 1 => {
-                out.extend_from_slice(samples.get(from..to).unwrap_or_default());
-            }
-            Samples::U8(samples) => put(samples.get(from..to), width, out, |s| u32::from(s).to_le_bytes()),
-            Samples::U16(samples) if width == 2 => put(samples.get(from..to), width, out, u16::to_le_bytes),
-            Samples::U16(samples) => put(samples.get(from..to), width, out, |s| u32::from(s).to_le_bytes()),
-            Samples::I16(samples) => put(samples.get(from..to), width, out, |s| i32::from(s).to_le_bytes()),
-            Samples::U32(samples) => put(samples.get(from..to), width, out, u32::to_le_bytes),
-            Samples::I32(samples) => put(samples.get(from..to), width, out, i32::to_le_bytes),
-            Samples::F32(samples) => put(samples.get(from..to), width, out, f32::to_le_bytes),
-            Samples::F64(samples) => put(samples.get(from..to), width, out, f64::to_le_bytes),
-        }
-    }
-}
-
-/// The `width` low bytes of each sample.
-fn put<T: Copy, const N: usize>(
-    samples: Option<&[T]>,
-    width: usize,
-    out: &mut Vec<u8>,
-    bytes: impl Fn(T) -> [u8; N],
-) {
-    let samples = samples.unwrap_or_default();
-    match width {
-        width if width == N => out.extend(samples.iter().flat_map(|&sample| bytes(sample))),
-        width => out.extend(samples.iter().flat_map(|&sample| bytes(sample).into_iter().take(width))),
-    }
-}
-
-/// YBR_PARTIAL to YBR_FULL: 16 to 235 and 16 to 240 become 0 to 255, PS3.3 C.7.6.3.1.2.
-fn full_range([luminance, blue, red]: [u8; 3]) -> [u8; 3] {
-    let stretch = |sample: u8, zero: i32, range: i32, middle: i32| {
-        let value = ((i32::from(sample) - zero) * 510 + range).div_euclid(2 * range) + middle;
-        u8::try_from(value.clamp(0, 255)).unwrap_or(u8::MAX)
-    };
-    [stretch(luminance, 16, 219, 0), stretch(blue, 128, 224, 128), stretch(red, 128, 224, 128)]
 }
 
 /// Uncompressed bytes for each compressed one.
@@ -203,24 +146,4 @@ pub(super) fn lossy(attributes: &DataSet, method: &str, ratio: f64) -> Vec<Eleme
         text(tags::LOSSY_IMAGE_COMPRESSION_METHOD, VR::CS, method.to_owned());
     }
     elements
-}
-
-impl Bits {
-    fn append(&mut self, samples: &[u8], out: &mut Vec<u8>) {
-        for sample in samples {
-            self.byte |= (sample & 1) << self.count;
-            self.count += 1;
-            if self.count == 8 {
-                self.finish(out);
-            }
-        }
-    }
-
-    /// Writes the bits there are, filled up to a byte.
-    fn finish(&mut self, out: &mut Vec<u8>) {
-        if self.count > 0 {
-            out.push(self.byte);
-        }
-        *self = Bits::default();
-    }
 }

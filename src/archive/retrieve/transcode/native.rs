@@ -1,6 +1,8 @@
 //! How pixels are written when they are native, PS3.5 section 8.1 and annex A, and the attributes of the Image Pixel
 //! module (PS3.3 C.7.6.3) that say so.
 
+use std::ops::Range;
+
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
 
@@ -125,6 +127,35 @@ impl NativeForm {
         }
         changed
     }
+
+    /// Appends some samples of a frame.
+    pub(super) fn write(&self, frame: &Decoded, part: Range<usize>, bits: &mut Bits, out: &mut Vec<u8>) {
+        let Range { start: from, end: to } = part;
+        let width = usize::from(self.bits_allocated / 8);
+        if let Some(words) = &frame.unused_bits {
+            return put(words.get(from..to), width, out, u16::to_le_bytes);
+        }
+        match &frame.samples {
+            Samples::U8(samples) if self.bits_allocated == 1 => {
+                bits.append(samples.get(from..to).unwrap_or_default(), out);
+            }
+            Samples::U8(samples) if self.is_partial() => {
+                let (pixels, _) = samples.get(from..to).unwrap_or_default().as_chunks::<3>();
+                pixels.iter().for_each(|pixel| out.extend(full_range(*pixel)));
+            }
+            Samples::U8(samples) if width == 1 => {
+                out.extend_from_slice(samples.get(from..to).unwrap_or_default());
+            }
+            Samples::U8(samples) => put(samples.get(from..to), width, out, |s| u32::from(s).to_le_bytes()),
+            Samples::U16(samples) if width == 2 => put(samples.get(from..to), width, out, u16::to_le_bytes),
+            Samples::U16(samples) => put(samples.get(from..to), width, out, |s| u32::from(s).to_le_bytes()),
+            Samples::I16(samples) => put(samples.get(from..to), width, out, |s| i32::from(s).to_le_bytes()),
+            Samples::U32(samples) => put(samples.get(from..to), width, out, u32::to_le_bytes),
+            Samples::I32(samples) => put(samples.get(from..to), width, out, i32::to_le_bytes),
+            Samples::F32(samples) => put(samples.get(from..to), width, out, f32::to_le_bytes),
+            Samples::F64(samples) => put(samples.get(from..to), width, out, f64::to_le_bytes),
+        }
+    }
 }
 
 /// The Photometric Interpretation of samples that have gone through the decoder, and whether that is another one than
@@ -140,5 +171,55 @@ fn name(decoded: Photometric) -> (&'static str, bool) {
             ("YBR_FULL", true)
         }
         Photometric::YbrIct | Photometric::YbrRct | Photometric::Xyb => ("RGB", true),
+    }
+}
+
+/// The `width` low bytes of each sample.
+fn put<T: Copy, const N: usize>(
+    samples: Option<&[T]>,
+    width: usize,
+    out: &mut Vec<u8>,
+    bytes: impl Fn(T) -> [u8; N],
+) {
+    let samples = samples.unwrap_or_default();
+    match width {
+        width if width == N => out.extend(samples.iter().flat_map(|&sample| bytes(sample))),
+        width => out.extend(samples.iter().flat_map(|&sample| bytes(sample).into_iter().take(width))),
+    }
+}
+
+/// YBR_PARTIAL to YBR_FULL: 16 to 235 and 16 to 240 become 0 to 255, PS3.3 C.7.6.3.1.2.
+fn full_range([luminance, blue, red]: [u8; 3]) -> [u8; 3] {
+    let stretch = |sample: u8, zero: i32, range: i32, middle: i32| {
+        let value = ((i32::from(sample) - zero) * 510 + range).div_euclid(2 * range) + middle;
+        u8::try_from(value.clamp(0, 255)).unwrap_or(u8::MAX)
+    };
+    [stretch(luminance, 16, 219, 0), stretch(blue, 128, 224, 128), stretch(red, 128, 224, 128)]
+}
+
+/// Bits on their way into bytes, the first one lowest: PS3.5 section 8.1.1.
+#[derive(Default)]
+pub(super) struct Bits {
+    byte: u8,
+    count: u32,
+}
+
+impl Bits {
+    pub(super) fn append(&mut self, samples: &[u8], out: &mut Vec<u8>) {
+        for sample in samples {
+            self.byte |= (sample & 1) << self.count;
+            self.count += 1;
+            if self.count == 8 {
+                self.finish(out);
+            }
+        }
+    }
+
+    /// Writes the bits there are, filled up to a byte.
+    pub(super) fn finish(&mut self, out: &mut Vec<u8>) {
+        if self.count > 0 {
+            out.push(self.byte);
+        }
+        *self = Bits::default();
     }
 }

@@ -1,23 +1,31 @@
-//! Bulk data, PS3.18 section 10.4.1.1.4: one value of an instance, all of it or a range.
+//! Bulk data, PS3.18 section 10.4.1.1.4: one value of an instance, all of it or a range, or all values there are.
+
+use std::future::ready;
+use std::sync::Arc;
 
 use actix_web::body::SizedStream;
 use actix_web::http::StatusCode;
 use actix_web::http::header;
-use actix_web::web::{Bytes, Data, block};
+use actix_web::web::{Data, block};
 use actix_web::{HttpRequest, HttpResponse};
 use dicom_dictionary_std::tags;
-use futures_util::{StreamExt, stream};
+use futures_util::{Stream, StreamExt, stream};
 
-use super::{boundary, broken, bytes, one, ranges};
-use crate::archive::retrieve::Bulk;
+use super::{broken, bytes, first_of_each_series, one, ranges};
+use crate::archive::Archive;
+use crate::archive::retrieve::{Bulk, Holding, Stretch};
+use crate::db::audit::Action;
 use crate::db::role::Right;
 use crate::dicom::json::ElementPath;
 use crate::web::App;
 use crate::web::access::{Caller, NOT_ALLOWED};
-use crate::web::dicomweb::{Named, media};
+use crate::web::dicomweb::multipart::{self, Body, Part, cut_off};
+use crate::web::dicomweb::{Named, address, media, root};
 use crate::web::error::Error;
 use crate::web::instance::chunks_of;
 use crate::web::picture::series_seen;
+
+const KIND: &str = "application/octet-stream";
 
 /// `GET /dicom-web/studies/{study}/series/{series}/instances/{instance}/bulkdata/{path}`
 pub async fn get(
@@ -32,35 +40,108 @@ pub async fn get(
     if path.tag == tags::ENCAPSULATED_DOCUMENT && !caller.may(Right::Download) {
         return Err(Error::Forbidden(NOT_ALLOWED));
     }
-    let offered = [("application/octet-stream", ())];
     let ranges = ranges(&request);
-    let ((), range) = media::choose_for(&ranges, &offered)?;
+    let ((), range) = media::choose_for(&ranges, &[(KIND, ())])?;
     let is_multipart = range.name == "multipart/related";
     series_seen(&app, &caller, &holding).await?;
     let _processor = app.pictures.processor().await?;
-    let archive = app.archive.clone();
-    let found = block(move || archive.bulk_data(&holding, &path)).await;
-    let found = found.map_err(|err| Error::Unavailable(err.into()))?.map_err(|err| broken(&err))?;
-    let found = found.ok_or(Error::NotFound)?;
-    let length = match &found {
-        Bulk::Stored { length, .. } => *length,
-        Bulk::Read(bytes) => u64::try_from(bytes.len()).unwrap_or(u64::MAX),
-    };
+    let location = format!("{}/bulkdata/{path}", address(&root(&caller), &holding));
+    let found = value(&app.archive, &holding, path).await?.ok_or(Error::NotFound)?;
+    let length = found.length();
     if is_multipart {
-        let boundary = boundary();
-        let head = format!("--{boundary}\r\nContent-Type: application/octet-stream\r\n\r\n");
-        let end = format!("\r\n--{boundary}--\r\n");
-        let kind = format!("multipart/related; type=\"application/octet-stream\"; boundary={boundary}");
-        let body = one(head.into()).chain(part_of(found, 0, length)).chain(one(end.into()));
-        return Ok(bytes(HttpResponse::Ok(), &kind).streaming(body));
+        let kind = KIND.to_owned();
+        let part = Part { kind, location, body: part_of(found, 0, length) };
+        return Ok(multipart::answer(KIND, one_part(part)));
     }
+    Ok(ranged(&request, found, KIND))
+}
+
+/// `GET …/bulkdata` of an instance, a series or a study: every value that metadata only tells the address of, documents
+/// too, which is why it takes the right to take files away.
+pub async fn all(
+    caller: Caller,
+    app: Data<App>,
+    request: HttpRequest,
+    named: Named,
+) -> Result<HttpResponse, Error> {
+    let ranges = ranges(&request);
+    let ((), range) = media::choose_for(&ranges, &[(KIND, ())])?;
+    if range.name == KIND {
+        return Err(Error::NotAcceptable("Several values come as multipart/related.".to_owned()));
+    }
+    let holdings = named.holdings(&app, &caller).await?;
+    for holding in first_of_each_series(&holdings) {
+        let row = holding.row();
+        let entry = caller.did(Action::Download, "bulk data by DICOMweb");
+        let entry = entry.study(&row.study_instance_uid).series(&row.series_instance_uid);
+        caller.record(&app, entry).await?;
+    }
+    let root = root(&caller);
+    let parts = stream::iter(holdings).then(move |holding| {
+        let (app, location) = (app.clone(), address(&root, &holding));
+        async move { values(&app, holding, location).await.map_err(|err| cut_off(&err)) }
+    });
+    let parts = parts.flat_map(|values| match values {
+        Ok(parts) => parts,
+        Err(err) => stream::once(ready(Err(err))).boxed_local(),
+    });
+    Ok(multipart::answer(KIND, parts))
+}
+
+/// The values of an instance, one after the other.
+async fn values(
+    app: &App,
+    holding: Holding,
+    location: String,
+) -> Result<stream::LocalBoxStream<'static, std::io::Result<Part>>, Error> {
+    let processor = app.pictures.processor().await?;
+    let (archive, wanted) = (app.archive.clone(), holding.clone());
+    let find = move || {
+        let _processor = processor;
+        let (mut paths, mut text) = (Vec::new(), Vec::new());
+        let found = |path: &ElementPath| {
+            paths.push(path.clone());
+            String::new()
+        };
+        archive.json(&wanted, &[], found, &mut text).map(|()| paths)
+    };
+    let paths =
+        block(find).await.map_err(|err| Error::Unavailable(err.into()))?.map_err(|err| broken(&err))?;
+    let archive = app.archive.clone();
+    let parts = stream::iter(paths).then(move |path| {
+        let (archive, holding, location) =
+            (archive.clone(), holding.clone(), format!("{location}/bulkdata/{path}"));
+        async move {
+            let found = value(&archive, &holding, path).await.map_err(|err| cut_off(&err))?;
+            let found = found.ok_or_else(|| std::io::Error::other("a value is no longer where it was"))?;
+            let length = found.length();
+            Ok(Part { kind: KIND.to_owned(), location, body: part_of(found, 0, length) })
+        }
+    });
+    Ok(parts.boxed_local())
+}
+
+fn one_part(part: Part) -> impl Stream<Item = std::io::Result<Part>> {
+    stream::once(ready(Ok(part)))
+}
+
+/// A value of an instance by its path, off the asynchronous threads.
+pub async fn value(archive: &Archive, holding: &Holding, path: ElementPath) -> Result<Option<Bulk>, Error> {
+    let (archive, holding) = (archive.clone(), holding.clone());
+    let found = block(move || archive.bulk_data(&holding, &path)).await;
+    found.map_err(|err| Error::Unavailable(err.into()))?.map_err(|err| broken(&err))
+}
+
+/// A value, or the part of it that the Range header asks for.
+pub fn ranged(request: &HttpRequest, found: Bulk, kind: &str) -> HttpResponse {
+    let length = found.length();
     let range = request.headers().get(header::RANGE).and_then(|range| range.to_str().ok());
     let (status, from, count) = match range.map(|range| asked_range(range, length)) {
         None | Some(Asked::All) => (StatusCode::OK, 0, length),
         Some(Asked::Part(from, count)) => (StatusCode::PARTIAL_CONTENT, from, count),
         Some(Asked::Outside) => {
             let mut response = HttpResponse::RangeNotSatisfiable();
-            return Ok(response.insert_header((header::CONTENT_RANGE, format!("bytes */{length}"))).finish());
+            return response.insert_header((header::CONTENT_RANGE, format!("bytes */{length}"))).finish();
         }
     };
     let mut response = HttpResponse::build(status);
@@ -70,13 +151,17 @@ pub async fn get(
         response.insert_header((header::CONTENT_RANGE, format!("bytes {from}-{last}/{length}")));
     }
     let body = SizedStream::new(count, part_of(found, from, count));
-    Ok(bytes(response, "application/octet-stream").body(body))
+    bytes(response, kind).body(body)
 }
 
-fn part_of(found: Bulk, from: u64, count: u64) -> stream::LocalBoxStream<'static, std::io::Result<Bytes>> {
+/// So many bytes of a value, from there on.
+pub fn part_of(found: Bulk, from: u64, count: u64) -> Body {
     match found {
-        Bulk::Stored { file, offset, .. } => {
-            chunks_of(file, offset.saturating_add(from), count).boxed_local()
+        Bulk::Stored { file, stretches } => {
+            let file = Arc::new(file);
+            let parts = stretches_of(&stretches, from, count);
+            let chunks = move |stretch: Stretch| chunks_of(file.clone(), stretch.offset, stretch.length);
+            stream::iter(parts).flat_map(chunks).boxed_local()
         }
         Bulk::Read(bytes) => {
             let start = usize::try_from(from).unwrap_or(usize::MAX);
@@ -84,6 +169,22 @@ fn part_of(found: Bulk, from: u64, count: u64) -> stream::LocalBoxStream<'static
             one(bytes.get(start..end).unwrap_or_default().to_vec()).boxed_local()
         }
     }
+}
+
+/// Where so many bytes from there on are, of a value that is in these stretches.
+fn stretches_of(stretches: &[Stretch], from: u64, count: u64) -> Vec<Stretch> {
+    let (mut before, mut left) = (from, count);
+    let mut parts = Vec::new();
+    for stretch in stretches {
+        let passed = before.min(stretch.length);
+        before -= passed;
+        let length = left.min(stretch.length - passed);
+        left -= length;
+        if length > 0 {
+            parts.push(Stretch { offset: stretch.offset.saturating_add(passed), length });
+        }
+    }
+    parts
 }
 
 /// What a Range header asks for, RFC 9110 section 14.2.
@@ -123,6 +224,16 @@ fn asked_range(range: &str, length: u64) -> Asked {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_range_goes_over_fragments() {
+        let stretch = |offset, length| Stretch { offset, length };
+        let value = [stretch(100, 10), stretch(200, 5), stretch(300, 10)];
+        assert_eq!(stretches_of(&value, 0, 25), value);
+        assert_eq!(stretches_of(&value, 8, 9), [stretch(108, 2), stretch(200, 5), stretch(300, 2)]);
+        assert_eq!(stretches_of(&value, 10, 5), [stretch(200, 5)]);
+        assert_eq!(stretches_of(&value, 24, 1), [stretch(309, 1)]);
+    }
 
     #[test]
     fn ranges_are_of_what_is_there() {

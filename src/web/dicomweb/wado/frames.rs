@@ -1,29 +1,34 @@
-//! Frames, PS3.18 section 10.4.1.1.5.
+//! Frames and pixel data, PS3.18 sections 10.4.1.1.5 and 10.4.1.1.7: as they are stored, or without their compression for
+//! those who do not take that.
 
+use std::io;
 use std::sync::Arc;
 
-use actix_web::web::{Bytes, Data, block};
+use actix_web::web::{Data, block};
 use actix_web::{HttpRequest, HttpResponse};
-use dicom_dictionary_std::uids;
-use futures_util::{StreamExt, stream};
+use dicom_dictionary_std::{tags, uids};
+use futures_util::future::ready;
+use futures_util::{Stream, StreamExt, stream};
 
-use super::{boundary, broken, bytes, content_type, one, ranges};
-use crate::archive::Archive;
-use crate::archive::retrieve::{Frame, Header, Holding};
-use crate::codec::FrameFormat;
-use crate::dicom::reencode::Target;
+use super::{broken, broken_in_words, bulkdata, bytes, content_type, first_of_each_series, ranges};
+use crate::archive::retrieve::transcode::{Target, Unconvertible, targets};
+use crate::archive::retrieve::{Header, Holding};
+use crate::dicom::json::ElementPath;
 use crate::dicom::uid::{Encoding, TransferSyntaxUid};
 use crate::web::App;
 use crate::web::access::Caller;
-use crate::web::dicomweb::Named;
 use crate::web::dicomweb::media::{self, Range};
+use crate::web::dicomweb::multipart::{self, Part, cut_off};
+use crate::web::dicomweb::rendered::{self, ShownAs};
+use crate::web::dicomweb::{Named, address, root};
 use crate::web::error::Error;
-use crate::web::picture::series_seen;
+use crate::web::picture::{frame_of, series_seen};
 
 /// Frames in one answer.
 const MOST_FRAMES: usize = 1000;
+const BYTES: &str = "application/octet-stream";
 
-/// `GET /dicom-web/studies/{study}/series/{series}/instances/{instance}/frames/{frames}`: the frames as they are stored.
+/// `GET /dicom-web/studies/{study}/series/{series}/instances/{instance}/frames/{frames}`
 pub async fn get(
     caller: Caller,
     app: Data<App>,
@@ -31,85 +36,234 @@ pub async fn get(
     named: Named,
 ) -> Result<HttpResponse, Error> {
     let holding = named.only(&app, &caller).await?;
-    let list = request.match_info().query("frames");
-    let last = usize::try_from(holding.row().number_of_frames.max(1)).unwrap_or(usize::MAX);
-    let wanted: Option<Vec<usize>> = list
-        .split(',')
-        .take(MOST_FRAMES + 1)
-        .map(|number| number.trim().parse().ok().filter(|number| (1..=last).contains(number)))
-        .collect();
-    let wanted = wanted.ok_or(Error::NotFound)?;
-    if wanted.len() > MOST_FRAMES {
-        return Err(Error::Invalid(format!("At most {MOST_FRAMES} frames come in one answer.")));
-    }
-    let stored = holding.transfer_syntax().clone();
-    let (name, is_single) = frame_type(&ranges(&request), &stored)?;
-    if is_single && wanted.len() > 1 {
+    let wanted = listed(&holding, request.match_info().query("frames"))?;
+    let chosen = chosen(&ranges(&request), holding.transfer_syntax())?;
+    if chosen.is_single && wanted.len() > 1 {
         return Err(Error::NotAcceptable("Several frames come as multipart/related.".to_owned()));
     }
     series_seen(&app, &caller, &holding).await?;
-    let _processor = app.pictures.processor().await?;
-    let header = app.archive.header(&holding).await.map_err(|err| broken(&err))?;
-    if header.pixel_data.is_none() {
-        return Err(Error::NotFound);
-    }
-    // What was deflated is the data set, and not a frame of it.
-    let syntax = match stored.encoding() {
-        Encoding::Deflated => Target::ExplicitVrLittleEndian.transfer_syntax(),
-        _ => stored,
-    };
-    let kind = content_type(name, &syntax);
-    let frames = Arc::new(Frames { archive: app.archive.clone(), holding, header });
+    let location = address(&root(&caller), &holding);
+    let frames = Frames::open(app, holding, &chosen, location).await?;
     // What cannot be read is found out before anything is sent.
-    let first = frames.clone().read(wanted.first().copied().unwrap_or(1)).await?;
-    if is_single {
-        return Ok(bytes(HttpResponse::Ok(), &kind).body(first));
+    let first = wanted.first().copied().ok_or(Error::NotFound)?;
+    let bytes_of_first = frames.clone().read(first).await?;
+    if chosen.is_single {
+        return Ok(bytes(HttpResponse::Ok(), &frames.kind).body(bytes_of_first));
     }
-    let boundary = boundary();
-    let multipart = format!("multipart/related; type=\"{name}\"; boundary={boundary}");
-    let end = format!("--{boundary}--\r\n");
-    let head = format!("--{boundary}\r\nContent-Type: {kind}\r\n\r\n");
-    let part = move |frame: Vec<u8>| Bytes::from([head.as_bytes(), &frame, b"\r\n"].concat());
-    let first = one(part(first).to_vec());
-    let others = stream::iter(wanted.into_iter().skip(1)).then(move |number| {
-        let read = frames.clone().read(number);
-        let part = part.clone();
-        async move { read.await.map(part).map_err(std::io::Error::other) }
+    let first = stream::once(ready(Ok(frames.part(first, bytes_of_first))));
+    Ok(multipart::answer(chosen.name, first.chain(frames.parts(wanted.into_iter().skip(1)))))
+}
+
+/// `GET …/pixeldata` of an instance, a series or a study: all frames of all of its images. A video comes as a stream.
+pub async fn pixel_data(
+    caller: Caller,
+    app: Data<App>,
+    request: HttpRequest,
+    named: Named,
+) -> Result<HttpResponse, Error> {
+    let mut holdings = named.holdings(&app, &caller).await?;
+    let ranges = ranges(&request);
+    if let [only] = holdings.as_slice()
+        && ShownAs::of(only) == ShownAs::Video
+        && ranges.iter().any(|range| range.name.starts_with("video/") || range.name == "*/*")
+    {
+        return rendered::video(&caller, &app, &request, &ranges, only).await;
+    }
+    holdings.retain(|holding| holding.row().number_of_frames > 0);
+    let mut wanted = Vec::with_capacity(holdings.len());
+    for holding in &holdings {
+        wanted.push((holding.clone(), chosen(&ranges, holding.transfer_syntax())?));
+    }
+    let frames: u64 = holdings.iter().map(|holding| u64::from(holding.row().number_of_frames)).sum();
+    let (name, is_single) = match wanted.first() {
+        None => return Err(Error::NotFound),
+        Some((_, first)) => (first.name, first.is_single),
+    };
+    if is_single && frames > 1 {
+        return Err(Error::NotAcceptable("Several frames come as multipart/related.".to_owned()));
+    }
+    for holding in first_of_each_series(&holdings) {
+        series_seen(&app, &caller, holding).await?;
+    }
+    let root = root(&caller);
+    if is_single && let Some((holding, chosen)) = wanted.pop() {
+        let location = address(&root, &holding);
+        let frames = Frames::open(app, holding, &chosen, location).await?;
+        let only = frames.clone().read(0).await?;
+        return Ok(bytes(HttpResponse::Ok(), &frames.kind).body(only));
+    }
+    let parts = stream::iter(wanted).then(move |(holding, chosen)| {
+        let (app, location) = (app.clone(), address(&root, &holding));
+        async move { of_instance(app, holding, chosen, location).await.map_err(|err| cut_off(&err)) }
     });
-    Ok(bytes(HttpResponse::Ok(), &multipart).streaming(first.chain(others).chain(one(end.into()))))
+    let parts = parts.flat_map(|of_instance| match of_instance {
+        Ok(parts) => parts,
+        Err(err) => stream::once(ready(Err(err))).boxed_local(),
+    });
+    Ok(multipart::answer(name, parts))
+}
+
+/// All frames of an instance; of a video its stream.
+async fn of_instance(
+    app: Data<App>,
+    holding: Holding,
+    chosen: Chosen,
+    location: String,
+) -> Result<stream::LocalBoxStream<'static, io::Result<Part>>, Error> {
+    if ShownAs::of(&holding) == ShownAs::Video {
+        let path = ElementPath { items: Vec::new(), tag: tags::PIXEL_DATA };
+        let found = bulkdata::value(&app.archive, &holding, path).await?.ok_or(Error::NotFound)?;
+        let (kind, length) = (content_type(chosen.name, &chosen.syntax), found.length());
+        let part = Part { kind, location, body: bulkdata::part_of(found, 0, length) };
+        return Ok(stream::once(ready(Ok(part))).boxed_local());
+    }
+    let count = holding.row().number_of_frames;
+    let frames = Frames::open(app, holding, &chosen, location).await?;
+    Ok(frames.parts(0..count).boxed_local())
+}
+
+/// The frames that an address names, counted from 0: `1,5,2`.
+pub fn listed(holding: &Holding, list: &str) -> Result<Vec<u32>, Error> {
+    let numbers = list.split(',').take(MOST_FRAMES + 1).map(str::trim);
+    let frames = numbers.map(|number| frame_of(holding, number)).collect::<Result<Vec<u32>, Error>>()?;
+    if frames.len() > MOST_FRAMES {
+        return Err(Error::Invalid(format!("At most {MOST_FRAMES} frames come in one answer.")));
+    }
+    Ok(frames)
 }
 
 /// The frames of an instance.
 struct Frames {
-    archive: Archive,
+    app: Data<App>,
     holding: Holding,
     header: Arc<Header>,
+    form: Form,
+    /// Media type and transfer syntax.
+    kind: String,
+    /// Of the instance.
+    location: String,
 }
 
 impl Frames {
-    /// A frame, counted from 1, as it is stored.
-    async fn read(self: Arc<Frames>, number: usize) -> Result<Vec<u8>, Error> {
-        let read = move || {
-            let Frames { archive, holding, header } = &*self;
-            let frame0 = number.saturating_sub(1);
-            let format = header.pixel_data.as_ref().and_then(|pixels| {
-                FrameFormat::from_data_set(&header.data_set, holding.transfer_syntax(), pixels).ok()
-            });
-            let native = format.and_then(|format| format.native_frame(u32::try_from(frame0).ok()?));
-            let frame = match native {
-                Some(native) => Frame::Native { offset: native.offset, length: native.length },
-                None => Frame::Encapsulated(frame0),
-            };
-            archive.frame_bytes(holding, header, frame)
+    async fn open(
+        app: Data<App>,
+        holding: Holding,
+        chosen: &Chosen,
+        location: String,
+    ) -> Result<Arc<Frames>, Error> {
+        let _processor = app.pictures.processor().await?;
+        let header = app.archive.header(&holding).await.map_err(|err| broken(&err))?;
+        if header.pixel_data.is_none() {
+            return Err(Error::NotFound);
+        }
+        let kind = content_type(chosen.name, &chosen.syntax);
+        Ok(Arc::new(Frames { app: app.clone(), holding, header, form: chosen.form, kind, location }))
+    }
+
+    /// A frame, counted from 0.
+    async fn read(self: Arc<Frames>, frame0: u32) -> Result<Vec<u8>, Error> {
+        // Decoding takes a processor; reading does not.
+        let permit = match self.form {
+            Form::Native => Some(self.app.pictures.processor().await?),
+            Form::Stored => None,
         };
-        let read = block(read).await.map_err(|err| Error::Unavailable(err.into()))?;
-        read.map_err(|err| broken(&err))
+        let read = move || {
+            let _permit = permit;
+            let Frames { app, holding, header, form, .. } = &*self;
+            match form {
+                Form::Stored => app.archive.stored_frame(holding, header, frame0).map_err(|err| broken(&err)),
+                Form::Native => app.archive.native_frame(holding, header, frame0).map_err(|err| match err {
+                    Unconvertible::Unreadable(err) => broken(&err),
+                    err => broken_in_words(&err.to_string()),
+                }),
+            }
+        };
+        block(read).await.map_err(|err| Error::Unavailable(err.into()))?
+    }
+
+    fn parts(self: Arc<Frames>, wanted: impl Iterator<Item = u32>) -> impl Stream<Item = io::Result<Part>> {
+        stream::iter(wanted).then(move |frame0| {
+            let frames = Arc::clone(&self);
+            async move {
+                let read = frames.clone().read(frame0).await.map_err(|err| cut_off(&err))?;
+                Ok(frames.part(frame0, read))
+            }
+        })
+    }
+
+    fn part(&self, frame0: u32, frame: Vec<u8>) -> Part {
+        let location = format!("{}/frames/{}", self.location, frame0.saturating_add(1));
+        Part::of(&self.kind, location, frame.into())
     }
 }
 
-/// What frames of a transfer syntax are, PS3.18 table 8.7.3-5, and whether they come alone.
-fn frame_type(ranges: &[Range], stored: &TransferSyntaxUid) -> Result<(&'static str, bool), Error> {
-    let own = match stored.as_str() {
+/// How frames are to come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Chosen {
+    /// The media type.
+    name: &'static str,
+    syntax: TransferSyntaxUid,
+    form: Form,
+    /// Without parts.
+    is_single: bool,
+}
+
+/// What is done to a frame before it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// Nothing.
+    Stored,
+    /// It is decoded.
+    Native,
+}
+
+/// As they are stored where that is taken, also where nothing is said; without compression, PS3.18 table 8.7.3-5, where
+/// plain bytes are asked for without a transfer syntax, or in Explicit VR Little Endian.
+fn chosen(ranges: &[Range], stored: &TransferSyntaxUid) -> Result<Chosen, Error> {
+    const NATIVE: Target = Target::ExplicitVrLittleEndian;
+    let own = own_type(stored);
+    // What was deflated is the data set, and not a frame of it.
+    let stored_as = match stored.encoding() {
+        Encoding::Deflated => NATIVE.transfer_syntax(),
+        _ => stored.clone(),
+    };
+    let is_native = |syntax: Option<&str>| syntax.is_none_or(|syntax| syntax == NATIVE.uid());
+    let takes_stored = |range: &Range| match range.parameter("transfer-syntax") {
+        Some(syntax) => syntax == "*" || syntax == stored.as_str() || syntax == stored_as.as_str(),
+        None => range.of_a_part() != BYTES || stored_as.as_str() == NATIVE.uid(),
+    };
+    let takes_native =
+        |range: &Range| is_native(range.parameter("transfer-syntax")) && !targets(stored).is_empty();
+    for range in ranges.iter().filter(|range| range.quality > 0) {
+        // Of equals ours comes first: a list of media types is no order.
+        let equals = || ranges.iter().filter(|other| other.quality == range.quality);
+        let stored = equals().filter(|range| takes_stored(range)).find_map(|range| {
+            let offered = [(BYTES, BYTES), (own, own)];
+            Some((media::choose(std::slice::from_ref(range), &offered).ok()?, range, Form::Stored))
+        });
+        let native = equals().filter(|range| takes_native(range)).find_map(|range| {
+            let name = media::choose(std::slice::from_ref(range), &[(BYTES, BYTES)]).ok()?;
+            Some((name, range, Form::Native))
+        });
+        let Some((name, range, form)) = stored.or(native) else { continue };
+        return Ok(Chosen {
+            name,
+            syntax: if form == Form::Native { NATIVE.transfer_syntax() } else { stored_as },
+            form,
+            is_single: range.name != "multipart/related" && range.name != "*/*",
+        });
+    }
+    let also =
+        if targets(stored).is_empty() { "" } else { ", or without compression for application/octet-stream" };
+    Err(Error::NotAcceptable(format!(
+        "These frames are stored in {stored}. They come as they are for application/octet-stream; \
+         transfer-syntax=*{also}."
+    )))
+}
+
+/// What frames of a transfer syntax are, PS3.18 table 8.7.3-5.
+fn own_type(stored: &TransferSyntaxUid) -> &'static str {
+    match stored.as_str() {
         uids::JPEG_BASELINE8_BIT
         | uids::JPEG_EXTENDED12_BIT
         | uids::JPEG_LOSSLESS
@@ -120,17 +274,56 @@ fn frame_type(ranges: &[Range], stored: &TransferSyntaxUid) -> Result<(&'static 
         uids::HTJ2K_LOSSLESS | uids::HTJ2K_LOSSLESS_RPCL | uids::HTJ2K => "image/jphc",
         uids::RLE_LOSSLESS => "image/dicom-rle",
         uids::JPEGXL | uids::JPEGXL_LOSSLESS | uids::JPEGXLJPEG_RECOMPRESSION => "image/jxl",
-        _ => "application/octet-stream",
-    };
-    let offered = [("application/octet-stream", "application/octet-stream"), (own, own)];
-    let as_stored = |range: &&Range| {
-        range.parameter("transfer-syntax").is_none_or(|syntax| syntax == "*" || syntax == stored.as_str())
-    };
-    let taken: Vec<Range> = ranges.iter().filter(as_stored).cloned().collect();
-    let (name, range) = media::choose_for(&taken, &offered).map_err(|_| {
-        Error::NotAcceptable(format!(
-            "These frames are stored in {stored}: ask for application/octet-stream; transfer-syntax=*."
-        ))
-    })?;
-    Ok((name, range.name != "multipart/related" && range.name != "*/*"))
+        _ => BYTES,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::http::header;
+    use actix_web::test::TestRequest;
+
+    /// Media type, transfer syntax, and whether it comes alone.
+    fn found(accept: &str, stored: &str) -> Option<(&'static str, String, bool)> {
+        let request = TestRequest::get().insert_header((header::ACCEPT, accept)).to_http_request();
+        let stored = stored.parse().unwrap();
+        let chosen = chosen(&media::ranges(&request, None), &stored).ok()?;
+        assert_eq!(chosen.form == Form::Native, chosen.syntax != stored);
+        Some((chosen.name, chosen.syntax.to_string(), chosen.is_single))
+    }
+
+    #[test]
+    fn what_is_taken_is_as_stored_or_without_compression() {
+        const NATIVE: &str = "1.2.840.10008.1.2.1";
+        const JPEG: &str = uids::JPEG_BASELINE8_BIT;
+        const MPEG: &str = uids::MPEG4HP41;
+        for (accept, stored, name, syntax, is_single) in [
+            ("*/*", JPEG, BYTES, JPEG, false),
+            ("multipart/related; type=application/octet-stream; transfer-syntax=*", JPEG, BYTES, JPEG, false),
+            ("multipart/related; type=\"application/octet-stream\"", JPEG, BYTES, NATIVE, false),
+            ("application/octet-stream", JPEG, BYTES, NATIVE, true),
+            ("application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1", JPEG, BYTES, NATIVE, true),
+            ("multipart/related; type=image/jpeg", JPEG, "image/jpeg", JPEG, false),
+            // Of equals the stored one, and otherwise what is taken more gladly.
+            ("application/octet-stream, image/jpeg", JPEG, "image/jpeg", JPEG, true),
+            ("application/octet-stream, image/jpeg; q=0.5", JPEG, BYTES, NATIVE, true),
+            ("image/jls, application/octet-stream; q=0.5", JPEG, BYTES, NATIVE, true),
+            ("application/octet-stream", NATIVE, BYTES, NATIVE, true),
+            ("application/octet-stream", "1.2.840.10008.1.2", BYTES, NATIVE, true),
+            ("application/octet-stream; transfer-syntax=*", MPEG, BYTES, MPEG, true),
+        ] {
+            let expected = Some((name, syntax.to_owned(), is_single));
+            assert_eq!(found(accept, stored), expected, "{accept} of {stored}");
+        }
+        for (accept, stored) in [
+            ("image/jpeg", NATIVE),
+            ("image/jls", JPEG),
+            ("application/octet-stream; transfer-syntax=1.2.840.10008.1.2.5", JPEG),
+            ("application/octet-stream", MPEG),
+            ("application/octet-stream; q=0", JPEG),
+        ] {
+            assert_eq!(found(accept, stored), None, "{accept} of {stored}");
+        }
+    }
 }

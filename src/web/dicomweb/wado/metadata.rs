@@ -12,11 +12,12 @@ use flate2::write::GzEncoder;
 use moka::sync::Cache;
 use sha2::{Digest, Sha256};
 
-use super::{broken, is_seen, ranges};
+use super::{broken, first_of_each_series, is_seen, ranges};
 use crate::archive::retrieve::{Holding, Unreadable};
 use crate::web::App;
 use crate::web::access::Caller;
-use crate::web::dicomweb::{Named, media, root};
+use crate::web::dicomweb::xml::{self, XML};
+use crate::web::dicomweb::{Named, address, media, root};
 use crate::web::error::Error;
 use crate::web::picture::series_seen;
 
@@ -33,7 +34,15 @@ pub fn cache() -> Cache<String, Bytes> {
     Cache::builder().max_capacity(KEPT).weigher(weigh).build()
 }
 
-const JSON: [(&str, ()); 2] = [("application/dicom+json", ()), ("application/json", ())];
+/// How it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Json,
+    Xml,
+}
+
+const FORMS: [(&str, Form); 3] =
+    [("application/dicom+json", Form::Json), ("application/json", Form::Json), (XML, Form::Xml)];
 
 /// `GET …/metadata` of a study, a series or an instance.
 pub async fn get(
@@ -42,48 +51,28 @@ pub async fn get(
     request: HttpRequest,
     named: Named,
 ) -> Result<HttpResponse, Error> {
-    media::choose(&ranges(&request), &JSON)?;
+    let ranges = ranges(&request);
+    let (form, range) = media::choose_for(&ranges, &FORMS)?;
     let holdings = named.holdings(&app, &caller).await?;
     for holding in first_of_each_series(&holdings) {
         series_seen(&app, &caller, holding).await?;
     }
-    let tag = tag(METADATA, &holdings, &root(&caller));
+    let root = root(&caller);
+    let key = key(METADATA, &holdings, &root);
+    let tag = EntityTag::new_strong(match form {
+        Form::Json => key.clone(),
+        Form::Xml if range.name == XML => format!("{key}-xml"),
+        Form::Xml => format!("{key}-parts"),
+    });
     if is_seen(&request, &tag) {
         return Ok(HttpResponse::NotModified().insert_header(ETag(tag)).finish());
     }
-    let key = tag.tag().to_owned();
     let zipped = match app.metadata.get(&key) {
         Some(zipped) => zipped,
         None => {
-            let (archive, root) = (app.archive.clone(), root(&caller));
-            let processor = app.pictures.processor().await?;
-            let made = move || {
-                let _processor = processor;
-                let mut text = vec![b'['];
-                for (number, holding) in holdings.iter().enumerate() {
-                    if number > 0 {
-                        text.push(b',');
-                    }
-                    let at = address(&root, holding);
-                    let added = [
-                        (tags::RETRIEVE_URL, at.clone()),
-                        (tags::AVAILABLE_TRANSFER_SYNTAX_UID, holding.row().transfer_syntax_uid.clone()),
-                    ];
-                    archive.json(holding, &added, |path| format!("{at}/bulkdata/{path}"), &mut text)?;
-                    if text.len() > LONGEST {
-                        return Err(Unreadable::TooLong(u64::try_from(text.len()).unwrap_or(u64::MAX)));
-                    }
-                }
-                text.push(b']');
-                let mut zip = GzEncoder::new(Vec::with_capacity(text.len() / 4), Compression::fast());
-                std::io::Write::write_all(&mut zip, &text)
-                    .and_then(|()| zip.finish())
-                    .map_err(|err| Unreadable::Archive(err.into()))
-            };
-            let made = block(made).await.map_err(|err| Error::Unavailable(err.into()))?;
-            let made = Bytes::from(made.map_err(|err| broken(&err))?);
-            app.metadata.insert(key, made.clone());
-            made
+            let zipped = made(&app, holdings, root).await?;
+            app.metadata.insert(key.clone(), zipped.clone());
+            zipped
         }
     };
     let mut response = HttpResponse::Ok();
@@ -92,7 +81,7 @@ pub async fn get(
         .insert_header((header::CACHE_CONTROL, "private, no-cache"))
         .insert_header((header::VARY, "Accept, Accept-Encoding, Cookie, Authorization"))
         .content_type("application/dicom+json");
-    if takes_gzip(&request) {
+    if form == Form::Json && takes_gzip(&request) {
         return Ok(response.insert_header(header::ContentEncoding::Gzip).body(zipped));
     }
     let unzip = move || {
@@ -100,24 +89,47 @@ pub async fn get(
         flate2::read::GzDecoder::new(zipped.as_ref()).read_to_end(&mut text).map(|_| text)
     };
     let text = block(unzip).await.map_err(|err| Error::Unavailable(err.into()))?.map_err(Error::internal)?;
-    Ok(response.insert_header(header::ContentEncoding::Identity).body(text))
+    response.insert_header(header::ContentEncoding::Identity);
+    match form {
+        Form::Json => Ok(response.body(text)),
+        // The key stands in no instance, and the same address has the same bytes.
+        Form::Xml => xml::answer(response, text, range, key).await,
+    }
 }
 
-fn first_of_each_series(holdings: &[Holding]) -> impl Iterator<Item = &Holding> {
-    let mut last = "";
-    holdings.iter().filter(move |holding| {
-        let series = holding.row().series_instance_uid.as_str();
-        std::mem::replace(&mut last, series) != series
-    })
+/// The metadata of these instances as JSON, zipped.
+async fn made(app: &App, holdings: Vec<Holding>, root: String) -> Result<Bytes, Error> {
+    let archive = app.archive.clone();
+    let processor = app.pictures.processor().await?;
+    let made = move || {
+        let _processor = processor;
+        let mut text = vec![b'['];
+        for (number, holding) in holdings.iter().enumerate() {
+            if number > 0 {
+                text.push(b',');
+            }
+            let at = address(&root, holding);
+            let added = [
+                (tags::RETRIEVE_URL, at.clone()),
+                (tags::AVAILABLE_TRANSFER_SYNTAX_UID, holding.row().transfer_syntax_uid.clone()),
+            ];
+            archive.json(holding, &added, |path| format!("{at}/bulkdata/{path}"), &mut text)?;
+            if text.len() > LONGEST {
+                return Err(Unreadable::TooLong(u64::try_from(text.len()).unwrap_or(u64::MAX)));
+            }
+        }
+        text.push(b']');
+        let mut zip = GzEncoder::new(Vec::with_capacity(text.len() / 4), Compression::fast());
+        std::io::Write::write_all(&mut zip, &text)
+            .and_then(|()| zip.finish())
+            .map_err(|err| Unreadable::Archive(err.into()))
+    };
+    let made = block(made).await.map_err(|err| Error::Unavailable(err.into()))?;
+    made.map(Bytes::from).map_err(|err| broken(&err))
 }
 
-fn address(root: &str, holding: &Holding) -> String {
-    let row = holding.row();
-    let (study, series) = (&row.study_instance_uid, &row.series_instance_uid);
-    format!("{root}/studies/{study}/series/{series}/instances/{}", row.sop_instance_uid)
-}
-
-fn tag(kind: &str, holdings: &[Holding], root: &str) -> EntityTag {
+/// What the metadata of these instances is kept under: it changes when they do.
+fn key(kind: &str, holdings: &[Holding], root: &str) -> String {
     let mut hasher = Sha256::new();
     hasher.update(kind);
     hasher.update(root);
@@ -129,7 +141,7 @@ fn tag(kind: &str, holdings: &[Holding], root: &str) -> EntityTag {
     for byte in hasher.finalize().iter().take(16) {
         let _ = write!(text, "{byte:02x}"); // a String takes everything
     }
-    EntityTag::new_strong(text)
+    text
 }
 
 fn takes_gzip(request: &HttpRequest) -> bool {

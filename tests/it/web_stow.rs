@@ -1,0 +1,231 @@
+//! STOW-RS, PS3.18 section 10.5: what is put in is kept as by C-STORE, each instance is answered for, and bodies that are
+//! odd, broken or hostile cost one request.
+
+use dicom_core::VR;
+use dicom_dictionary_std::tags;
+use filmroom::db::role::Role;
+use serde_json::{Value, json};
+
+use crate::pydicom_files::storable;
+use crate::support::TestServer;
+use crate::support::instance::{Instance, data_set_of, slice};
+use crate::support::person::Person;
+
+/// A request with these instances.
+pub fn post(person: &Person, path: &str, instances: &[Instance]) -> reqwest::RequestBuilder {
+    let files: Vec<Vec<u8>> = instances.iter().map(Instance::part10).collect();
+    post_files(person, path, &files)
+}
+
+fn post_files(person: &Person, path: &str, files: &[Vec<u8>]) -> reqwest::RequestBuilder {
+    let mut body = Vec::new();
+    for file in files {
+        body.extend_from_slice(b"--gap\r\nContent-Type: application/dicom\r\n\r\n");
+        body.extend_from_slice(file);
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(b"--gap--\r\n");
+    post_body(person, path, "multipart/related; type=\"application/dicom\"; boundary=gap", body)
+}
+
+fn post_body(person: &Person, path: &str, kind: &str, body: Vec<u8>) -> reqwest::RequestBuilder {
+    person.request("POST", path).header("content-type", kind).body(body)
+}
+
+async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
+    let response = request.send().await.expect("an answer");
+    let status = response.status().as_u16();
+    let is_json = response.headers()["content-type"] == "application/dicom+json";
+    let text = response.text().await.expect("text");
+    (status, if is_json { serde_json::from_str(&text).expect("JSON") } else { json!(text) })
+}
+
+/// The values of an attribute in the items of a sequence.
+fn each(answer: &Value, sequence: &str, name: &str) -> Vec<Value> {
+    let items = answer[sequence]["Value"].as_array().cloned().unwrap_or_default();
+    items.iter().map(|item| item[name]["Value"][0].clone()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_put_in_is_kept_found_and_answered_for() {
+    let pacs = TestServer::start().await;
+    let person = pacs.person("technologist", Role::Technologist).await;
+    let instances = [slice(1, 1, 1, 1).build(), slice(1, 1, 1, 2).build()];
+    let (status, body) = answer(post(&person, "/dicom-web/studies", &instances)).await;
+    let root = pacs.address("/dicom-web/studies/1.2.3.1");
+    let item = |number: u32| {
+        json!({
+            "00081150": { "vr": "UI", "Value": ["1.2.840.10008.5.1.4.1.1.2"] },
+            "00081155": { "vr": "UI", "Value": [format!("1.2.3.1.1.{number}")] },
+            "00081190": { "vr": "UR", "Value": [format!("{root}/series/1.2.3.1.1/instances/1.2.3.1.1.{number}")] },
+        })
+    };
+    let expected = json!({
+        "00081190": { "vr": "UR", "Value": [root] },
+        "00081199": { "vr": "SQ", "Value": [item(1), item(2)] },
+    });
+    assert_eq!((status, body), (200, expected));
+    let mut kept: Vec<Vec<u8>> = Vec::new();
+    for file in pacs.files() {
+        kept.push(data_set_of(&std::fs::read(file).expect("a file")).to_vec());
+    }
+    kept.sort();
+    let mut sent: Vec<Vec<u8>> = instances.iter().map(|instance| instance.data_set.clone()).collect();
+    sent.sort();
+    assert_eq!(kept, sent, "byte for byte");
+    assert_eq!(pacs.get("/dicom-web/studies?PatientID=P1").await.headers()["x-total-count"], "1");
+    assert_eq!(pacs.count("audit WHERE action = 'receive' AND actor = 'technologist'").await, 1);
+
+    // Twice is once.
+    let (status, _) = answer(post(&person, "/dicom-web/studies/1.2.3.1", &instances)).await;
+    assert_eq!((status, pacs.files().len(), pacs.count("quarantine").await), (200, 2, 0));
+    // Another content under a known UID is kept beside it, and that is a warning.
+    let other = slice(1, 1, 1, 1).text(tags::STUDY_DESCRIPTION, VR::LO, "other").build();
+    let (status, body) = answer(post(&person, "/dicom-web/studies", &[other])).await;
+    assert_eq!((status, each(&body, "00081199", "00081196")), (202, vec![json!(0xB000)]));
+    assert_eq!(pacs.count("quarantine").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_has_its_reason_and_the_rest_is_kept() {
+    let pacs = TestServer::start().await;
+    let admin = &pacs.admin;
+    let good = slice(1, 1, 1, 1).build();
+    let elsewhere = slice(2, 2, 1, 1).build();
+    let (status, body) =
+        answer(post(admin, "/dicom-web/studies/1.2.3.1", std::slice::from_ref(&elsewhere))).await;
+    assert_eq!(status, 409);
+    assert_eq!(each(&body, "00081198", "00081155"), ["1.2.3.2.1.1"]);
+    assert_eq!(each(&body, "00081198", "00081197"), [json!(0xA900)]);
+    assert_eq!(body.get("00081199"), None, "an empty sequence is none");
+
+    let files = [good.part10(), b"hello".to_vec(), good.part10()[..900].to_vec()];
+    let (status, body) = answer(post_files(admin, "/dicom-web/studies", &files)).await;
+    assert_eq!(status, 202);
+    assert_eq!(each(&body, "00081199", "00081155"), ["1.2.3.1.1.1"]);
+    assert_eq!(each(&body, "0008119A", "00081197"), [json!(0xC000)], "nobody knows which instance");
+    assert_eq!(each(&body, "0008119A", "00000902"), ["this is not a DICOM file"]);
+    assert_eq!(each(&body, "00081198", "00081155"), ["1.2.3.1.1.1"], "cut off");
+
+    let (status, body) = answer(post_files(admin, "/dicom-web/studies", &[b"hello".to_vec()])).await;
+    assert_eq!((status, each(&body, "0008119A", "00081197")), (409, vec![json!(0xC000)]));
+    assert_eq!(pacs.count("instance").await, 1);
+
+    // Which right it takes is in the table of `web_access`; a page of another site has none.
+    let request = post(admin, "/dicom-web/studies", &[elsewhere]).header("origin", "http://example.org");
+    assert_eq!(request.send().await.expect("an answer").status(), 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn odd_bodies_are_understood() {
+    let pacs = TestServer::start().await;
+    let file = |number: u32| slice(1, 1, 1, number).build().part10();
+    let part = |start: &str, file: Vec<u8>, end: &str| [start.as_bytes(), &file, end.as_bytes()].concat();
+    for (number, kind, start, end) in [
+        // As OHIF sends it: quoted, a line first, none at the end.
+        (
+            1,
+            "multipart/related; type=\"application/dicom\"; boundary=\"a b\"",
+            "\r\n--a b\r\nContent-Type: application/dicom\r\n\r\n",
+            "\r\n--a b--",
+        ),
+        (
+            2,
+            "multipart/related;boundary=x;type=application/dicom",
+            "--x\r\nContent-Type: application/dicom\r\n\r\n",
+            "\r\n--x--",
+        ),
+        (
+            3,
+            "multipart/related; type=application/dicom; transfer-syntax=1.2.840.10008.1.2.1; boundary=x",
+            "--x\r\n\r\n",
+            "\r\n--x--\r\n",
+        ),
+        (
+            4,
+            "Multipart/Related; Type=\"Application/DICOM\"; start=\"<1>\"; Boundary=x",
+            "preamble\r\n--x\r\ncontent-type:application/dicom; transfer-syntax=1.2.840.10008.1.2.1\r\nContent-ID: <1>\r\n\r\n",
+            "\r\n--x--\r\nepilogue",
+        ),
+        (5, "multipart/related; boundary=x", "--x\nContent-Type: application/dicom\n\n", "\n--x--\n"),
+        (6, "application/dicom", "", ""),
+    ] {
+        let (status, body) =
+            answer(post_body(&pacs.admin, "/dicom-web/studies", kind, part(start, file(number), end))).await;
+        assert_eq!(status, 200, "{kind}: {body}");
+        assert_eq!(each(&body, "00081199", "00081155"), [format!("1.2.3.1.1.{number}")], "{kind}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn broken_bodies_cost_one_request_and_say_what_is_wrong() {
+    let pacs = TestServer::start().await;
+    let related = "multipart/related; type=\"application/dicom\"; boundary=x";
+    let whole = slice(1, 1, 1, 1).build().part10();
+    let part = b"--x\r\nContent-Type: application/dicom\r\n\r\n";
+    for (kind, body, status, words) in [
+        (related, Vec::new(), 400, "The boundary x of the Content-Type does not stand in the body."),
+        (related, b"--x--\r\n".to_vec(), 400, "There is no instance in the body."),
+        (related, [part, &whole[..700]].concat(), 400, "The body ends before its last boundary."),
+        (related, [&b"--x\r\n"[..], &[b'a'; 40_000]].concat(), 400, "The header of a part has no end."),
+        ("multipart/related; type=\"application/dicom\"", Vec::new(), 400, "names no boundary"),
+        (
+            "multipart/related; type=\"image/png\"; boundary=x",
+            Vec::new(),
+            415,
+            "not as multipart/related of image/png",
+        ),
+        ("application/x-www-form-urlencoded", Vec::new(), 415, "not as application/x-www-form-urlencoded"),
+        ("multipart/form-data; boundary=x", Vec::new(), 415, "not as multipart/form-data"),
+        ("text/plain", Vec::new(), 415, "not as text/plain"),
+        (";;;=\"", Vec::new(), 415, "Instances are put in as"),
+    ] {
+        let (found, said) = answer(post_body(&pacs.admin, "/dicom-web/studies", kind, body)).await;
+        assert_eq!(found, status, "{kind}: {said}");
+        assert!(said.as_str().is_some_and(|said| said.contains(words)), "{kind}: {said}");
+    }
+    let zipped =
+        post_body(&pacs.admin, "/dicom-web/studies", related, vec![1]).header("content-encoding", "gzip");
+    assert_eq!(answer(zipped).await.0, 415);
+    assert_eq!(pacs.count("instance").await, 0);
+
+    // What was complete is kept, what was not is not, and both are said.
+    let body = [part, &whole[..], b"\r\n", part, &whole[..700]].concat();
+    let response =
+        post_body(&pacs.admin, "/dicom-web/studies", related, body).send().await.expect("an answer");
+    assert_eq!(response.status(), 202);
+    let warning = response.headers()["warning"].to_str().expect("text").to_owned();
+    assert!(warning.contains("The body ends before its last boundary."), "{warning}");
+    assert_eq!(pacs.count("instance").await, 1);
+
+    // More parts than anybody has.
+    let body = b"--x\r\n\r\n\r\n".repeat(100_001);
+    let response =
+        post_body(&pacs.admin, "/dicom-web/studies", related, body).send().await.expect("an answer");
+    assert_eq!(response.status(), 409);
+    assert!(
+        response.headers()["warning"].to_str().is_ok_and(|said| said.contains("at most 100000 instances"))
+    );
+    assert_eq!(pacs.get("/healthz").await.status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_file_of_pydicom_is_kept_byte_for_byte() {
+    let pacs = TestServer::start().await;
+    let files = storable();
+    let mut sent = Vec::new();
+    for chunk in files.chunks(50) {
+        let bytes: Vec<Vec<u8>> = chunk.iter().map(|file| std::fs::read(file).expect("a file")).collect();
+        let (status, _) = answer(post_files(&pacs.admin, "/dicom-web/studies", &bytes)).await;
+        assert!(status == 200 || status == 202, "{status}");
+        sent.extend(bytes.iter().map(|file| data_set_of(file).to_vec()));
+    }
+    let kept: Vec<Vec<u8>> = pacs.files().iter().map(|file| std::fs::read(file).expect("a file")).collect();
+    for file in &kept {
+        assert!(sent.contains(&data_set_of(file).to_vec()), "a data set that nobody sent");
+    }
+    // The others are cut off, or repeat the UID of another with the same content.
+    let held = pacs.count("instance").await + pacs.count("quarantine").await;
+    assert_eq!(u64::try_from(kept.len()).expect("few"), held);
+    assert!(kept.len() > 150, "{} of {}", kept.len(), files.len());
+}
