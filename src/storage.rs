@@ -183,6 +183,11 @@ impl Incoming {
         &mut self.file
     }
 
+    /// The open file, to be read at places of it.
+    pub fn as_file(&self) -> &File {
+        &self.file
+    }
+
     /// Appends bytes.
     pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all(bytes)

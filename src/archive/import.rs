@@ -1,6 +1,7 @@
 //! Files on their way in: what people and programs bring over HTTP, one by one or in ZIP files. Behind the head of a file
 //! it is the way of every instance, [`receive`](super::receive).
 
+mod spool;
 mod upload;
 
 use std::collections::VecDeque;
@@ -12,6 +13,7 @@ use chrono::Utc;
 use dicom_dictionary_std::uids;
 use tokio::task::JoinHandle;
 
+pub use self::spool::Spool;
 pub use self::upload::Upload;
 use super::receive::{Provenance, Reception, Refusal, Said, Source, Stored};
 use super::{Archive, Error};
@@ -180,6 +182,11 @@ impl Intake {
         let reception = Box::new(file.receive(said.clone(), transfer_syntax));
         file.part = Part::DataSet { reception, said };
         file
+    }
+
+    /// A place for what has to wait.
+    pub fn spool(&self) -> Spool {
+        Spool::new(&self.archive)
     }
 
     /// A file is complete. It is put into the archive while others come; what has become of earlier ones is returned.

@@ -6,6 +6,7 @@ pub mod commit;
 pub mod commitment;
 pub mod find;
 pub mod import;
+pub mod metadata;
 pub mod quarantine;
 pub mod receive;
 pub mod retrieve;

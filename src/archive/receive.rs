@@ -151,6 +151,9 @@ pub enum Refusal {
     /// It is a list of files.
     #[error("a DICOMDIR is a list of files and not an image")]
     Directory,
+    /// It came as metadata that is no data set.
+    #[error("{0}")]
+    Metadata(String),
     /// It could not be taken out of the ZIP file it came in.
     #[error("the ZIP file cannot be read here ({0})")]
     NotUnzipped(String),

@@ -26,6 +26,7 @@ use moka::sync::Cache;
 pub use self::bulk::{Bulk, Stretch};
 pub use self::pixels::{Frame, NativePixels};
 use super::{Archive, Error};
+pub use crate::db::frame::ExtentRow;
 use crate::db::frame::{self, EquipmentRow, SeriesRow, StackRow, StoredRow, StudyRow};
 use crate::db::visibility::Visibility;
 use crate::dicom::data_set::{DataSet, Value};
@@ -193,6 +194,23 @@ impl Archive {
             Ok(frame::instances_of(&mut conn, &study, series, instance, &visibility).await?)
         });
         rows.await?.into_iter().map(|row| Holding::new(Place::Archive(row.holding_key), row)).collect()
+    }
+
+    /// What [`Archive::instances_of`] would give, in short.
+    pub async fn extents_of(
+        &self,
+        study: &StudyInstanceUid,
+        series: Option<&SeriesInstanceUid>,
+        instance: Option<&SopInstanceUid>,
+        visibility: &Visibility,
+    ) -> Result<Vec<ExtentRow>, Error> {
+        let (study, series, instance) = (study.clone(), series.cloned(), instance.cloned());
+        let visibility = visibility.clone();
+        self.with_connection(async move |mut conn| {
+            let (series, instance) = (series.as_ref(), instance.as_ref());
+            Ok(frame::extents_of(&mut conn, &study, series, instance, &visibility).await?)
+        })
+        .await
     }
 
     /// The file in quarantine with this key, if it is still there and the study it is about is visible.

@@ -4,6 +4,9 @@
 //! Read only. The order within a series is the same everywhere: Instance Number, then the position along the
 //! normal of the slices, then the UID, so that a number in an address always means the same picture.
 
+mod named;
+
+pub use self::named::{ExtentRow, extents_of, instances_of};
 use super::matching;
 use super::study::bound;
 use super::visibility::Visibility;
@@ -251,39 +254,6 @@ pub async fn instances(
         vec!["?"; sop_instance_uids.len()].join(", ")
     );
     conn.exec(sql, sop_instance_uids.iter().map(mysql_async::Value::from).collect::<Vec<_>>()).await
-}
-
-/// The instances of a study in the order they are read, if it is visible: all of them, those of one series, or the one
-/// that is named.
-pub async fn instances_of(
-    conn: &mut impl Queryable,
-    study: &StudyInstanceUid,
-    series: Option<&SeriesInstanceUid>,
-    instance: Option<&SopInstanceUid>,
-    visibility: &Visibility,
-) -> mysql_async::Result<Vec<StoredRow>> {
-    let visible = visibility.of_one();
-    let mut named: Vec<mysql_async::Value> = vec![study.as_str().into()];
-    let mut conditions = String::new();
-    if let Some(series) = series {
-        conditions.push_str("\n            AND series.series_instance_uid = ?");
-        named.push(series.as_str().into());
-    }
-    if let Some(instance) = instance {
-        conditions.push_str("\n            AND instance.sop_instance_uid = ?");
-        named.push(instance.as_str().into());
-    }
-    let sql = format!(
-        "SELECT {STORED}
-           FROM study
-           JOIN series ON series.study_key = study.study_key
-           JOIN instance ON instance.series_key = series.series_key
-          WHERE study.study_instance_uid = ?{conditions}
-            AND {}
-          ORDER BY series.series_number, series.series_key, instance.instance_number, instance.instance_key",
-        visible.sql
-    );
-    conn.exec(sql, bound(named, visible.params)).await
 }
 
 /// The quarantined file with this key, if it is still there and the study that holds the first one is visible.

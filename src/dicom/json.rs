@@ -24,6 +24,7 @@ use super::reencode::is_pixel_data;
 mod bulk;
 mod object;
 mod path;
+pub mod read;
 #[cfg(test)]
 mod tests;
 mod value;

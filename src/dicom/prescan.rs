@@ -162,7 +162,8 @@ pub enum Error {
     Io(#[from] io::Error),
 }
 
-fn named(tag: Tag) -> String {
+/// An element in a sentence.
+pub(super) fn named(tag: Tag) -> String {
     match tag {
         ITEM => "an item".to_owned(),
         tag if tag.group() % 2 == 1 => format!("the private element {tag}"),

@@ -17,7 +17,7 @@ use dicom_dictionary_std::uids;
 use super::data_set::Element;
 use super::prescan::{Encoding, Error};
 use super::uid::TransferSyntaxUid;
-pub(super) use output::unit;
+pub(super) use output::{Delimiter, ValueHeader, delimiter, item, unit};
 pub use walk::Reencoding;
 pub(super) use walk::is_pixel_data;
 

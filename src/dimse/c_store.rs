@@ -137,7 +137,7 @@ fn failed(refusal: &Refusal) -> (Status, String) {
             (Status::DATA_SET_DOES_NOT_MATCH, "SOP Instance UID differs between command and data set".into())
         }
         Refusal::OtherStudy => (Status::DATA_SET_DOES_NOT_MATCH, refusal.to_string()),
-        Refusal::NotDicom | Refusal::Directory | Refusal::NotUnzipped(_) => {
+        Refusal::NotDicom | Refusal::Directory | Refusal::Metadata(_) | Refusal::NotUnzipped(_) => {
             (Status::CANNOT_UNDERSTAND, refusal.to_string())
         }
         Refusal::TooLong => (Status::OUT_OF_RESOURCES, "The instance is longer than 16 GiB".into()),

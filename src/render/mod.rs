@@ -391,6 +391,51 @@ mod tests {
     }
 
     #[test]
+    fn a_part_has_the_greys_and_the_overlays_it_has_in_the_whole() {
+        // Two rows of four: the darkest and the lightest are not in the part.
+        let decoded = Decoded { rows: 2, columns: 4, ..grey16(&[0, 10, 20, 30, 40, 50, 60, 70]) };
+        let view = View { overlays: true, ..View::default() };
+        let whole = pixels(&decoded, &overlay([2, 3], 0b01), &view);
+        let part = |mirror, upside_down| {
+            let region = Some(Region { left: 1, top: 0, columns: 2, rows: 2 });
+            let view = View { region, mirror, upside_down, ..view.clone() };
+            pixels(&decoded, &overlay([2, 3], 0b01), &view)
+        };
+        assert_eq!(part(false, false), [whole[1], whole[2], whole[5], whole[6]]);
+        assert_eq!(part(true, true), [whole[6], whole[5], whole[2], whole[1]]);
+        assert_eq!((whole[1], whole[6]), (36, 255), "the range of all, and the overlay");
+    }
+
+    #[test]
+    fn a_small_picture_of_a_part_takes_its_samples_from_there() {
+        let samples: Vec<u16> = (0..600).flat_map(|row| (0..600).map(move |column| row + column)).collect();
+        let decoded = Decoded { rows: 600, columns: 600, ..grey16(&samples) };
+        let window = Some(Window { center: 600.0, width: 1200.0 });
+        let region = Some(Region { left: 300, top: 240, columns: 240, rows: 240 });
+        let view = View { window, region, width: Some(24), height: Some(24), ..View::default() };
+        let small = picture(&decoded, &attributes([]), 0, &view).unwrap();
+        assert_eq!((small.width, small.height), (24, 24));
+        for (at, grey) in small.pixels.into_bytes().into_iter().enumerate() {
+            let (row, column) = (240 + at / 24 * 10 + 5, 300 + at % 24 * 10 + 5);
+            let expected = (row + column) as f64 / 1199.0 * 255.0;
+            assert!((f64::from(grey) - expected).abs() < 3.0, "{row}, {column}: {grey}, not {expected}");
+        }
+    }
+
+    #[test]
+    fn the_function_of_a_window_is_the_one_asked_for() {
+        let sigmoid = attributes([(tags::VOILUT_FUNCTION, Is::Text("SIGMOID"))]);
+        let shown = |function| {
+            let view =
+                View { window: Some(Window { center: 50.0, width: 100.0 }), function, ..View::default() };
+            pixels(&grey16(&[0, 50, 100]), &sigmoid, &view)
+        };
+        assert_eq!(shown(None), [30, 128, 225]);
+        assert_eq!(shown(Some(VoiFunction::Linear)), [0, 129, 255]);
+        assert_eq!(shown(Some(VoiFunction::LinearExact)), [0, 128, 255]);
+    }
+
+    #[test]
     fn ybr_becomes_rgb() {
         let decoded = row(Photometric::YbrFull, 8, Samples::U8(vec![76, 85, 255]));
         assert_eq!(shown(&decoded, &attributes([])), [254, 0, 0]);

@@ -19,7 +19,7 @@ use actix_web::{FromRequest, HttpRequest};
 use super::App;
 use super::access::Caller;
 use super::error::Error;
-use crate::archive::retrieve::Holding;
+use crate::archive::retrieve::{ExtentRow, Holding};
 use crate::dicom::uid::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
 
 /// Where all of it is.
@@ -69,6 +69,21 @@ impl Named {
         let (series, instance) = (self.series.as_ref(), self.instance.as_ref());
         let found = app.archive.instances_of(study, series, instance, &caller.visibility).await?;
         if found.is_empty() { Err(Error::NotFound) } else { Ok(found) }
+    }
+
+    /// What there is of it, a row for each series, if the caller may see it and there is any.
+    async fn extents(&self, app: &App, caller: &Caller) -> Result<Vec<ExtentRow>, Error> {
+        let study = self.study.as_ref().ok_or(Error::NotFound)?;
+        let (series, instance) = (self.series.as_ref(), self.instance.as_ref());
+        let found = app.archive.extents_of(study, series, instance, &caller.visibility).await?;
+        if found.is_empty() { Err(Error::NotFound) } else { Ok(found) }
+    }
+
+    /// The UIDs, from the study down.
+    fn uids(&self) -> Vec<&str> {
+        let study = self.study.iter().map(StudyInstanceUid::as_str);
+        let series = self.series.iter().map(SeriesInstanceUid::as_str);
+        study.chain(series).chain(self.instance.iter().map(SopInstanceUid::as_str)).collect()
     }
 
     /// The one instance, if the caller may see it.

@@ -58,8 +58,8 @@ pub struct App {
     pub decoder: Arc<crate::codec::Decoder>,
     /// Draws them.
     pub pictures: picture::Pictures,
-    /// Metadata of what was asked for lately, zipped, by its entity tag.
-    pub metadata: moka::sync::Cache<String, actix_web::web::Bytes>,
+    /// Metadata of what was asked for lately.
+    pub metadata: dicomweb::wado::metadata::Metadata,
     /// What is being put in.
     pub intakes: intake::Intakes,
     /// A second viewer, where one is given.

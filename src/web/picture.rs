@@ -64,9 +64,14 @@ pub async fn frame(
 
 /// Leaves a trace of pictures of a series, once for all that are looked at in one go.
 pub async fn series_seen(app: &App, caller: &Caller, holding: &Holding) -> Result<(), Error> {
-    let (study, series) = (&holding.row().study_instance_uid, &holding.row().series_instance_uid);
+    uids_of_series_seen(app, caller, &holding.row().study_instance_uid, &holding.row().series_instance_uid)
+        .await
+}
+
+/// The same, where the instances themselves are not needed.
+pub async fn uids_of_series_seen(app: &App, caller: &Caller, study: &str, series: &str) -> Result<(), Error> {
     let entry = caller.did(Action::ViewSeries, "").study(study).series(series);
-    caller.show_once(app, &[Shown::Series(study.clone(), series.clone())], entry).await
+    caller.show_once(app, &[Shown::Series(study.to_owned(), series.to_owned())], entry).await
 }
 
 /// `GET /quarantine/{key}/frames/{n}.png`

@@ -4,6 +4,7 @@ use std::io::{Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 
 use filmroom::dicom::file_meta::{FileMeta, file_meta};
+use filmroom::dicom::json::read::{self, Around, Piece, Plan};
 use filmroom::dicom::json::{self, BulkData, ElementPath, Place};
 use filmroom::dicom::native_xml;
 use filmroom::dicom::prescan::{Encoding, Fragment};
@@ -73,24 +74,71 @@ impl Stored {
 
     /// The SHA-256 of bulk data, in little endian; of encapsulated one with the headers of its items.
     fn hash(&self, path: &ElementPath) -> String {
+        let mut bytes = Vec::new();
+        let (place, swapped) = self.place(path);
+        match place {
+            Place::Native { .. } => bytes = self.native(&place, swapped),
+            Place::Encapsulated(fragments) => {
+                for &Fragment { offset, length } in &fragments {
+                    bytes.extend(self.bytes(offset - 8, u64::from(length) + 8));
+                }
+            }
+        }
+        hex::encode(Sha256::digest(&bytes))
+    }
+
+    fn place(&self, path: &ElementPath) -> (Place, usize) {
         let length = self.data_set.len() as u64;
         let found = json::bulk_data(Cursor::new(&self.data_set), length, self.encoding, path);
         let BulkData { swapped, place, .. } = found.expect("a data set").expect("what was named is there");
-        let bytes = |offset: u64, length: u64| {
-            let from = usize::try_from(offset).unwrap();
-            self.plain[from..from + usize::try_from(length).unwrap()].to_vec()
-        };
-        let mut value = match place {
-            Place::Native { offset, length } => bytes(offset, length),
-            Place::Encapsulated(fragments) => fragments
-                .iter()
-                .flat_map(|&Fragment { offset, length }| bytes(offset - 8, u64::from(length) + 8))
-                .collect(),
-        };
+        (place, swapped)
+    }
+
+    fn native(&self, place: &Place, swapped: usize) -> Vec<u8> {
+        let Place::Native { offset, length } = place else { panic!("it is encapsulated") };
+        let mut value = self.bytes(*offset, *length);
         if swapped > 1 {
             value.chunks_exact_mut(swapped).for_each(<[u8]>::reverse);
         }
-        hex::encode(Sha256::digest(&value))
+        value
+    }
+
+    fn bytes(&self, offset: u64, length: u64) -> Vec<u8> {
+        let from = usize::try_from(offset).unwrap();
+        self.plain[from..from + usize::try_from(length).unwrap()].to_vec()
+    }
+
+    /// The data set that a plan is, with the bulk data of this one.
+    fn filled(&self, plan: &Plan) -> Vec<u8> {
+        let mut data_set = Vec::new();
+        for piece in &plan.pieces {
+            let reference = match piece {
+                Piece::Bytes(bytes) => {
+                    data_set.extend(bytes);
+                    continue;
+                }
+                Piece::BulkData(reference) => reference,
+            };
+            assert_eq!(reference.uri, self.hash(&reference.path), "{}", reference.path);
+            let (place, swapped) = self.place(&reference.path);
+            let (around, value) = match &place {
+                Place::Native { length, .. } => {
+                    (reference.native(*length).expect("a length"), self.native(&place, swapped))
+                }
+                Place::Encapsulated(fragments) => {
+                    let mut value = Vec::new();
+                    for &Fragment { offset, length } in fragments {
+                        let around = Around::fragment(u64::from(length)).expect("a length");
+                        value.extend(
+                            [around.before, self.bytes(offset, u64::from(length)), around.after].concat(),
+                        );
+                    }
+                    (reference.encapsulated(), value)
+                }
+            };
+            data_set.extend([around.before, value, around.after].concat());
+        }
+        data_set
     }
 }
 
@@ -202,4 +250,52 @@ async fn every_file_of_pydicom_holds_the_same_in_xml() {
     let found: Value = serde_json::from_str(&python("native_xml.py", &pairs).await).expect("JSON");
     assert_eq!(found["differences"], Value::Array(Vec::new()));
     assert!(found["compared"].as_u64() > Some(5_000) && found["private"].as_u64() > Some(500), "{found}");
+}
+
+#[test]
+fn every_file_of_pydicom_is_the_same_data_set_after_it_was_json() {
+    const PUT_RIGHT: [&str; 2] = [
+        // PS3.5 A.4: encapsulated pixels are OB, and are written so where a file says OW.
+        "/7FE00010/vr: \"OB\" instead of \"OW\"",
+        // PS3.5 section 7.1.1: a length is even, and is made so.
+        "/00010001/Value/00010002/InlineBinary: \"TmVzdGVkIFNRAA==\" instead of \"TmVzdGVkIFNR\"",
+    ];
+    let (mut bulk, mut bytes, mut stored_bytes) = (0, 0, 0);
+    let mut wrong = Vec::new();
+    for (file, stored, text) in readable() {
+        let file = file.display();
+        let json: Value = serde_json::from_slice(&text).expect("JSON");
+        let plan = read::plan(&json).unwrap_or_else(|err| panic!("{file}: {err}"));
+        bulk += plan.pieces.iter().filter(|piece| matches!(piece, Piece::BulkData(_))).count();
+        let data_set = stored.filled(&plan);
+        bytes += data_set.len();
+        stored_bytes += stored.plain.len();
+        let again = Stored { plain: data_set.clone(), data_set, encoding: Encoding::ExplicitVrLittleEndian };
+        let again: Value = serde_json::from_slice(&again.json().expect("a data set")).expect("JSON");
+        let differences = differences(&json, &again, "").into_iter();
+        let differences = differences.filter(|difference| !PUT_RIGHT.contains(&difference.as_str()));
+        wrong.extend(differences.map(|difference| format!("{file}: {difference}")));
+    }
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    // Group lengths are gone, and headers differ.
+    assert!(
+        bulk > 80 && bytes.abs_diff(stored_bytes) < stored_bytes / 20,
+        "{bulk}; {bytes} of {stored_bytes} bytes"
+    );
+}
+
+fn differences(one: &Value, other: &Value, path: &str) -> Vec<String> {
+    match (one, other) {
+        (Value::Object(one), Value::Object(other)) if one.keys().eq(other.keys()) => {
+            let pairs = one.iter().zip(other.values());
+            pairs
+                .flat_map(|((name, one), other)| differences(one, other, &format!("{path}/{name}")))
+                .collect()
+        }
+        (Value::Array(one), Value::Array(other)) if one.len() == other.len() => {
+            one.iter().zip(other).flat_map(|(one, other)| differences(one, other, path)).collect()
+        }
+        (one, other) if one == other => Vec::new(),
+        (one, other) => vec![format!("{path}: {other} instead of {one}")],
+    }
 }

@@ -48,6 +48,7 @@ mod web_dicomweb;
 mod web_frames;
 mod web_group;
 mod web_hostile;
+mod web_javascript;
 mod web_job;
 mod web_launch;
 mod web_ohif;

@@ -263,7 +263,7 @@ async fn a_referrer_finds_and_gets_own_studies_alone() {
     assert_eq!(details, "token a program; STUDY: everything; 1 found");
 }
 
-async fn token_of(pacs: &TestServer, user_key: u64, rights: &[Right]) -> String {
+pub async fn token_of(pacs: &TestServer, user_key: u64, rights: &[Right]) -> String {
     let mut conn = pacs.database.connect().await;
     let secret = Secret::random_with(TOKEN_PREFIX).expect("random");
     token::add(&mut conn, &secret.hash(), user_key, "a program", Rights::of(rights), 1)

@@ -5,15 +5,19 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use dicom_core::VR;
-use dicom_dictionary_std::tags;
+use dicom_dictionary_std::{tags, uids};
+use filmroom::db::role::{Right, Role};
 use serde::Deserialize;
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::pydicom_files::storable;
 use crate::support::instance::slice;
-use crate::support::{TestServer, python, store_files};
-use crate::web_dicomweb::json_of;
-use crate::web_picture::{clip, encapsulated};
+use crate::support::person::{account, administrator};
+use crate::support::process::{self, Process};
+use crate::support::{TestServer, database, python, store_files};
+use crate::web_dicomweb::{json_of, token_of};
+use crate::web_picture::{clip, encapsulated, rle};
 use crate::web_wado::parts;
 
 const STORED: &str = "multipart/related; type=\"application/octet-stream\"; transfer-syntax=*";
@@ -195,4 +199,62 @@ async fn all_bulk_data_comes_in_one_answer_and_says_where_each_is() {
     assert_eq!(pacs.count("audit WHERE action = 'download'").await, 2);
     let single = pacs.admin.get_with(&one, &[("accept", "application/octet-stream")]).await;
     assert_eq!(single.status(), 406);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dicomweb_client_and_pillow_read_pictures_films_and_frames() {
+    let pacs = TestServer::start().await;
+    let frames: Vec<Vec<u8>> = [10, 60, 110, 160].into_iter().map(rle).collect();
+    let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
+    assert!(pacs.store(&encapsulated(clip(), uids::RLE_LOSSLESS, &frames)).await.is_success());
+    let key = account(&pacs.database, "reader", Role::Reader, "").await;
+    let token = token_of(&pacs, key, &[Right::View]).await;
+    let url = pacs.address("/dicom-web");
+    let arguments = [url, token, "1.2.3.1".into(), "1.2.3.1.1".into(), "1.2.3.1.1.1".into()];
+    let out = python("rendered.py", &arguments).await;
+    let out: serde_json::Value = serde_json::from_str(&out).expect("rendered.py prints JSON");
+    assert_eq!(out["instance"], json!(["JPEG", 16, 16, 1, null, null]));
+    assert_eq!(out["profile"], json!(["JPEG", 16, 16, 1, null, "sRGB"]));
+    assert_eq!(out["frame"], json!(["PNG", 8, 8, 1, null, null]));
+    assert_eq!(out["series"], json!(["PNG", 16, 16, 1, null, null]));
+    assert_eq!(out["film"], json!(["GIF", 16, 16, 4, 100, null]));
+    assert_eq!(out["native"], hash(&[10; 256]));
+    assert_eq!(out["stored"], hash(frames[0]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_answers_take_no_more_memory_than_a_frame_of_them() {
+    const FRAMES: usize = 1600;
+    let database = database::fresh().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let process = Process::start(process::serve(&database.url.with_password(), folder.path())).await;
+    let clip = slice(1, 1, 1, 1)
+        .side(256)
+        .text(tags::NUMBER_OF_FRAMES, VR::IS, &FRAMES.to_string())
+        .bytes(tags::PIXEL_DATA, VR::OB, (0..256 * 256 * FRAMES).map(|at| (at % 253) as u8).collect())
+        .build();
+    let file = clip.file();
+    assert!(store_files(process.dicom, &[file.path()]).await[0].is_success());
+    let admin = administrator(&database, process.http).await;
+    let before = process.peak_memory();
+    let at = "/dicom-web/studies/1.2.3.1/series/1.2.3.1.1/instances/1.2.3.1.1.1";
+    let list: Vec<String> = (1..=400).map(|number| number.to_string()).collect();
+    for (path, accept, least) in [
+        (format!("{at}/pixeldata"), STORED, 100_000_000),
+        (format!("{at}/frames/{}/rendered", list.join(",")), "image/gif", 2_000_000),
+        (format!("{at}/frames/{}/rendered", list.join(",")), "multipart/related; type=image/png", 400_000),
+    ] {
+        let mut response = admin.get_with(&path, &[("accept", accept)]).await;
+        assert_eq!(response.status(), 200, "{accept}");
+        let mut length = 0;
+        while let Some(piece) = response.chunk().await.expect("bytes") {
+            length += piece.len();
+        }
+        assert!(length > least, "{accept}: {length} bytes");
+    }
+    let more = process.peak_memory().saturating_sub(before);
+    assert!(more < 60_000_000, "{} MB more", more / 1_000_000);
+    let all = admin.get_with(&format!("{at}/rendered"), &[("accept", "image/gif")]).await;
+    assert_eq!(all.status(), 400, "more frames than a GIF may have");
+    assert_eq!(process.terminate().await, Some(0));
 }

@@ -58,7 +58,7 @@ pub fn encapsulated(mut instance: Instance, transfer_syntax: &str, fragments: &[
 }
 
 /// One row of RLE segments (PS3.5 annex G) for 256 pixels of one grey.
-fn rle(grey: u8) -> Vec<u8> {
+pub fn rle(grey: u8) -> Vec<u8> {
     let mut frame = vec![0; 64];
     frame[0] = 1;
     frame[4] = 64;

@@ -3,13 +3,16 @@
 
 use dicom_core::VR;
 use dicom_dictionary_std::tags;
-use filmroom::db::role::Role;
+use filmroom::db::role::{Right, Rights, Role};
+use filmroom::db::token;
+use filmroom::people::secret::Secret;
+use filmroom::people::sign_in::TOKEN_PREFIX;
 use serde_json::{Value, json};
 
 use crate::pydicom_files::storable;
-use crate::support::TestServer;
 use crate::support::instance::{Instance, data_set_of, slice};
-use crate::support::person::Person;
+use crate::support::person::{Person, account};
+use crate::support::{TestServer, pydicom_data, python};
 
 /// A request with these instances.
 pub fn post(person: &Person, path: &str, instances: &[Instance]) -> reqwest::RequestBuilder {
@@ -228,4 +231,99 @@ async fn every_file_of_pydicom_is_kept_byte_for_byte() {
     let held = pacs.count("instance").await + pacs.count("quarantine").await;
     assert_eq!(u64::try_from(kept.len()).expect("few"), held);
     assert!(kept.len() > 150, "{} of {}", kept.len(), files.len());
+}
+
+/// Of each kind: native and compressed pixels, of one frame and several, in colour, other languages, deep sequences.
+const AS_METADATA: [&str; 12] = [
+    "CT_small.dcm",
+    "MR_small_RLE.dcm",
+    "JPEG2000.dcm",
+    "JPEG2000-embedded-sequence-delimiter.dcm",
+    "SC_rgb_rle_2frame.dcm",
+    "examples_overlay.dcm",
+    "SC_rgb_rle_16bit_2frame.dcm",
+    "rtplan.dcm",
+    "rtdose.dcm",
+    "reportsi.dcm",
+    "liver_1frame.dcm",
+    "test-SR.dcm",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dicomweb_client_stores_files_and_metadata_with_bulk_data_becomes_the_same() {
+    let pacs = TestServer::start().await;
+    let token = program(&pacs, &[Right::View, Right::SeeAll, Right::Upload, Right::Download]).await;
+    let path = |name: &str| pydicom_data().join("test_files").join(name).display().to_string();
+    let mut arguments = vec![pacs.address("/dicom-web"), token, "2".to_owned()];
+    arguments.extend(["MR_small.dcm", "JPEG-lossy.dcm"].map(path));
+    arguments.extend(AS_METADATA.map(path));
+    let answer: Value = serde_json::from_str(&python("stow.py", &arguments).await).expect("JSON");
+    assert_eq!(answer["files"], 2);
+    let all = answer["rest"].as_object().expect("an object");
+    assert_eq!(all.len(), AS_METADATA.len());
+    for (name, result) in all {
+        assert_eq!(result, &json!([200, []]), "{name}");
+    }
+}
+
+/// A token of an administrator with these rights.
+async fn program(pacs: &TestServer, rights: &[Right]) -> String {
+    let user_key = account(&pacs.database, "program", Role::Administrator, "").await;
+    let token = Secret::random_with(TOKEN_PREFIX).expect("random");
+    let mut conn = pacs.database.connect().await;
+    token::add(&mut conn, &token.hash(), user_key, "stow", Rights::of(rights), 1).await.expect("a token");
+    conn.disconnect().await.expect("a goodbye");
+    token.text().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_that_is_no_instance_is_refused_in_words() {
+    let pacs = TestServer::start().await;
+    let kind = "multipart/related; type=\"application/dicom+json\"; boundary=x";
+    let request = |metadata: &str, rest: &str| {
+        let body = format!("--x\r\nContent-Type: application/dicom+json\r\n\r\n{metadata}{rest}\r\n--x--");
+        post_body(&pacs.admin, "/dicom-web/studies", kind, body.into_bytes())
+    };
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    for (metadata, status, words) in [
+        ("{", 400, "The metadata is no JSON"),
+        ("7", 400, "The metadata is no array of data sets."),
+        (deep.as_str(), 400, "The metadata is no JSON"),
+        ("[]", 400, "There is no instance in the body."),
+    ] {
+        let (found, said) = answer(request(metadata, "")).await;
+        assert!(found == status && said.as_str().is_some_and(|said| said.contains(words)), "{found} {said}");
+    }
+    let uids = r#""00080016":{"vr":"UI","Value":["1.2.840.10008.5.1.4.1.1.2"]},"00080018":{"vr":"UI","Value":["1.2.3.4"]},
+        "0020000D":{"vr":"UI","Value":["1.2.3"]},"0020000E":{"vr":"UI","Value":["1.2.3.1"]}"#;
+    for (more, words) in [
+        (
+            r#","7FE00010":{"vr":"OW","BulkDataURI":"nowhere"}"#,
+            "the bulk data of (7FE0,0010) is not in the request",
+        ),
+        (r#","00280010":{"vr":"US","Value":["many"]}"#, "(0028,0010)"),
+        (r#","xyz":{"vr":"US"}"#, "\"xyz\" is no tag"),
+    ] {
+        let (status, said) = answer(request(&format!("[{{{uids}{more}}}]"), "")).await;
+        assert_eq!((status, each(&said, "00081198", "00081155")), (409, vec![json!("1.2.3.4")]), "{said}");
+        let comment = each(&said, "00081198", "00000902");
+        assert!(comment[0].as_str().is_some_and(|said| said.contains(words)), "{comment:?}");
+    }
+    let (status, said) = answer(request(&format!("[{{{uids}}}]"), "")).await;
+    assert_eq!(status, 200, "{said}");
+    let xml = "<?xml version=\"1.0\"?><NativeDicomModel xml:space=\"preserve\">\
+        <DicomAttribute tag=\"00080016\" vr=\"UI\"><Value number=\"1\">1.2.840.10008.5.1.4.1.1.2</Value></DicomAttribute>\
+        <DicomAttribute tag=\"00080018\" vr=\"UI\"><Value number=\"1\">1.2.3.5</Value></DicomAttribute>\
+        <DicomAttribute tag=\"0020000D\" vr=\"UI\"><Value number=\"1\">1.2.3</Value></DicomAttribute>\
+        <DicomAttribute tag=\"0020000E\" vr=\"UI\"><Value number=\"1\">1.2.3.1</Value></DicomAttribute>\
+        </NativeDicomModel>";
+    let body = format!("--x\r\nContent-Type: application/dicom+xml\r\n\r\n{xml}\r\n--x--");
+    let kind = kind.replace("json", "xml");
+    let request = post_body(&pacs.admin, "/dicom-web/studies", &kind, body.into_bytes());
+    let response = request.header("accept", "application/dicom+xml").send().await.expect("an answer");
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["content-type"]),
+        (200, &"application/dicom+xml".parse().unwrap())
+    );
+    assert!(response.text().await.expect("text").contains("1.2.3.5"));
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::support::instance::slice;
-use crate::support::{TestServer, pydicom_data, python, store_files};
+use crate::support::{TestServer, eventually, files_below, pydicom_data, python, store_files};
 use crate::web_dicomweb::{archive, compare_with_xml, json_of};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,6 +76,30 @@ async fn metadata_in_xml_is_that_in_json() {
     let other = [("accept", "application/dicom+json"), ("if-none-match", &tag)];
     assert_eq!(pacs.admin.get_with(&instance, &other).await.status(), 200);
     assert_eq!(pacs.admin.get_with(&instance, &[("accept", "text/csv")]).await.status(), 406);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_that_was_made_is_kept_and_opens_no_file_again() {
+    let pacs = archive().await;
+    let path = "/dicom-web/studies/1.2.3.1/series/1.2.3.1.1/metadata";
+    let first: Value = pacs.get(path).await.json().await.expect("JSON");
+    let kept = pacs.folder.path().join("metadata");
+    eventually("the metadata is on the disk", async || kept.exists() && files_below(&kept).len() == 1).await;
+    let away = pacs.folder.path().join("away");
+    std::fs::rename(pacs.folder.path().join("archive"), &away).expect("another name");
+    // Under another name of ours nothing is in memory.
+    let port = pacs.http.port();
+    let other = [("host", format!("localhost:{port}"))];
+    let other: Vec<(&str, &str)> = other.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let again: Value = pacs.admin.get_with(path, &other).await.json().await.expect("JSON");
+    let text = first.to_string().replace(&format!("127.0.0.1:{port}"), &format!("localhost:{port}"));
+    assert_eq!(again, serde_json::from_str::<Value>(&text).expect("JSON"));
+    // What was not asked for has no other place than the files.
+    assert_eq!(pacs.get("/dicom-web/studies/1.2.3.2/metadata").await.status(), 503);
+    std::fs::rename(&away, pacs.folder.path().join("archive")).expect("the old name");
+    pacs.store(&slice(1, 1, 1, 3).build()).await;
+    let after: Value = pacs.get(path).await.json().await.expect("JSON");
+    assert_eq!(after.as_array().map(Vec::len), Some(3), "another instance makes it new");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -203,6 +227,7 @@ async fn instances_come_as_stored_or_converted_and_never_as_something_else() {
     let at = "/dicom-web/studies/1.2.3.1/series/1.2.3.1.1/instances/1.2.3.1.1.1";
     let one = pacs.admin.get_with(at, &[("accept", "application/dicom")]).await;
     assert_eq!(one.headers()["content-type"], "application/dicom; transfer-syntax=1.2.840.10008.1.2.1");
+    assert_eq!(one.headers()["cache-control"], "no-store");
     assert!(crate::support::instance::data_set_of(&one.bytes().await.expect("bytes")) == native.data_set);
     let study: String =
         pacs.value("SELECT study_instance_uid FROM study WHERE study_instance_uid <> '1.2.3.1'").await;
@@ -227,6 +252,7 @@ async fn instances_come_as_stored_or_converted_and_never_as_something_else() {
             assert_eq!(response.status(), 406, "{accept}");
             continue;
         };
+        assert_eq!(response.headers()["cache-control"], "no-store");
         let parts = parts(response).await;
         let [(kind, bytes)] = parts.as_slice() else { panic!("{accept}: {} parts", parts.len()) };
         assert_eq!(kind, &format!("application/dicom; transfer-syntax={syntax}"), "{accept}");

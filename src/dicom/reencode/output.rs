@@ -8,22 +8,22 @@ use crate::dicom::prescan::{ITEM, ITEM_DELIMITER, SEQUENCE_DELIMITER};
 
 /// An element without its value.
 #[derive(Clone, Copy)]
-pub(super) struct ValueHeader {
-    pub(super) tag: Tag,
-    pub(super) vr: VR,
+pub(in crate::dicom) struct ValueHeader {
+    pub(in crate::dicom) tag: Tag,
+    pub(in crate::dicom) vr: VR,
     /// As the value was received: odd lengths are written even.
-    pub(super) length: u32,
+    pub(in crate::dicom) length: u32,
 }
 
 /// What ends something of undefined length.
 #[derive(Clone, Copy)]
-pub(super) enum Delimiter {
+pub(in crate::dicom) enum Delimiter {
     Item,
     Sequence,
 }
 
 impl ValueHeader {
-    pub(super) fn write(self, target: Target, out: &mut Vec<u8>) {
+    pub(in crate::dicom) fn write(self, target: Target, out: &mut Vec<u8>) {
         // Of the lengths that are odd, only the undefined one has no even one above it.
         let length = if self.length == UNDEFINED { UNDEFINED } else { self.length + self.length % 2 };
         put_tag(self.tag, out);
@@ -47,7 +47,7 @@ impl ValueHeader {
     }
 
     /// The byte that makes the length of the value even, PS3.5 section 6.2.
-    pub(super) fn padding(self) -> Option<u8> {
+    pub(in crate::dicom) fn padding(self) -> Option<u8> {
         use VR::{AE, AS, CS, DA, DS, DT, IS, LO, LT, PN, SH, ST, TM, UC, UR, UT};
         let is_text =
             matches!(self.vr, AE | AS | CS | DA | DS | DT | IS | LO | LT | PN | SH | ST | TM | UC | UR | UT);
@@ -63,13 +63,13 @@ pub(super) fn element(target: Target, tag: Tag, vr: VR, value: &[u8], out: &mut 
     out.extend(header.padding());
 }
 
-/// The header of an item of undefined length.
-pub(super) fn item(out: &mut Vec<u8>) {
+/// The header of an item, or of a fragment.
+pub(in crate::dicom) fn item(length: u32, out: &mut Vec<u8>) {
     put_tag(ITEM, out);
-    out.extend(UNDEFINED.to_le_bytes());
+    out.extend(length.to_le_bytes());
 }
 
-pub(super) fn delimiter(delimiter: Delimiter, out: &mut Vec<u8>) {
+pub(in crate::dicom) fn delimiter(delimiter: Delimiter, out: &mut Vec<u8>) {
     let tag = match delimiter {
         Delimiter::Item => ITEM_DELIMITER,
         Delimiter::Sequence => SEQUENCE_DELIMITER,

@@ -323,7 +323,7 @@ impl Reencoding {
         }
         self.reader.settle(&mut scope)?;
         if self.writes() {
-            output::item(out);
+            output::item(UNDEFINED, out);
         }
         self.levels.push(Level { kind: Kind::DataSet, scope, tag, header, start });
         Ok(Step::Bytes)

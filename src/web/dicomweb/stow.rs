@@ -1,6 +1,8 @@
 //! STOW-RS, PS3.18 section 10.5: instances that are put in. They take the way of C-STORE and are kept by its promises;
 //! each is answered for.
 
+mod metadata;
+
 use std::collections::BTreeSet;
 
 use actix_web::http::StatusCode;
@@ -9,15 +11,25 @@ use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 
+use super::wado::ranges;
+use super::xml::XML;
 use super::{Named, media, root};
 use crate::archive::commit::Outcome;
 use crate::archive::import::{Intake, Received};
 use crate::archive::receive::{Refusal, Stored};
+use crate::dicom::native_xml;
 use crate::web::App;
 use crate::web::access::Caller;
 use crate::web::error::Error;
 use crate::web::intake::may_pass;
 use crate::web::multipart::{Body, Broken, Multipart};
+
+/// In which form is answered.
+const ANSWERS: [(&str, &str); 3] = [
+    ("application/dicom+json", "application/dicom+json"),
+    ("application/json", "application/json"),
+    (XML, XML),
+];
 
 /// Instances in one request.
 const MOST_PARTS: usize = 100_000;
@@ -37,10 +49,11 @@ pub async fn store(
     // No form of another site can send these: that a body is of one of them is what lets a cookie stand for its sender.
     let kind = content_type(&request)?;
     let form = form(&kind)?;
+    let answered = media::choose(&ranges(&request), &ANSWERS)?;
     let source = app.intakes.source(&caller);
     let intake = Intake::new(&app.archive, source, named.study.clone());
     let taken = app.intakes.read(payload, move |body| take(intake, body, &form)).await?;
-    answer(&taken, &root(&caller))
+    answer(&taken, &root(&caller), answered)
 }
 
 /// In which form instances come.
@@ -48,6 +61,8 @@ pub async fn store(
 enum Form {
     /// Files, told apart by this boundary.
     Files(String),
+    /// Metadata and bulk data, likewise.
+    Metadata(String),
     /// One file, which is the body.
     File,
 }
@@ -73,6 +88,7 @@ fn form(kind: &media::Range) -> Result<Form, Error> {
     match (kind.name.as_str(), kind.parameter("type").map(str::to_ascii_lowercase).as_deref()) {
         ("application/dicom", _) => Ok(Form::File),
         ("multipart/related", None | Some("application/dicom")) => Ok(Form::Files(boundary()?)),
+        ("multipart/related", Some("application/dicom+json" | XML)) => Ok(Form::Metadata(boundary()?)),
         ("multipart/related", Some(other)) => Err(unsupported(&format!("multipart/related of {other}"))),
         (other, _) => Err(unsupported(other)),
     }
@@ -80,7 +96,8 @@ fn form(kind: &media::Range) -> Result<Form, Error> {
 
 fn unsupported(kind: &str) -> Error {
     Error::UnsupportedMediaType(format!(
-        "Instances are put in as multipart/related; type=\"application/dicom\"; boundary=…, and not as {kind}."
+        "Instances are put in as multipart/related of application/dicom, application/dicom+json or \
+         application/dicom+xml, and not as {kind}."
     ))
 }
 
@@ -103,6 +120,9 @@ fn take(mut intake: Intake, body: Body, form: &Form) -> Taken {
     let mut taken = Taken::default();
     let read = match form {
         Form::Files(boundary) => files(&mut intake, body, boundary, &mut taken.received),
+        Form::Metadata(boundary) => Multipart::new(body, boundary)
+            .map_err(|broken| sentence(&broken))
+            .and_then(|mut parts| metadata::take(&mut intake, &mut parts, &mut taken.received)),
         Form::File => file(&mut intake, body, &mut taken.received),
     };
     taken.broken = read.err();
@@ -148,7 +168,7 @@ fn file(intake: &mut Intake, mut body: Body, received: &mut Vec<Received>) -> Re
 }
 
 /// The Store Instances Response Module and the status that sums it up, PS3.18 section 10.5.3.
-fn answer(taken: &Taken, root: &str) -> Result<HttpResponse, Error> {
+fn answer(taken: &Taken, root: &str, answered: &str) -> Result<HttpResponse, Error> {
     if taken.received.is_empty() {
         let nothing = "There is no instance in the body.".to_owned();
         return Err(Error::Invalid(taken.broken.clone().unwrap_or(nothing)));
@@ -205,7 +225,13 @@ fn answer(taken: &Taken, root: &str) -> Result<HttpResponse, Error> {
             format!("299 filmroom \"{}\"", broken.replace(['"', '\\'], "'")),
         ));
     }
-    Ok(response.content_type("application/dicom+json").body(body.to_string()))
+    let body = body.to_string();
+    if answered == XML {
+        let mut document = Vec::new();
+        native_xml::write(body.as_bytes(), &mut document).map_err(Error::internal)?;
+        return Ok(response.content_type(XML).body(document));
+    }
+    Ok(response.content_type(answered).body(body))
 }
 
 fn stored_item(stored: &Stored, reason: Option<u16>, root: &str) -> Value {
@@ -244,6 +270,7 @@ fn failure(refusal: &Refusal) -> u16 {
         | Refusal::Unusable(_)
         | Refusal::NotDicom
         | Refusal::Directory
+        | Refusal::Metadata(_)
         | Refusal::NotUnzipped(_) => 0xC000,
     }
 }

@@ -7,7 +7,7 @@ pub mod metadata;
 use std::future::ready;
 use std::io::Read;
 
-use actix_web::http::header::{self, EntityTag, Header as _, IfNoneMatch};
+use actix_web::http::header::{self, EntityTag, Header as _, HeaderValue, IfNoneMatch};
 use actix_web::web::{Bytes, Data, block};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use dicom_dictionary_std::uids;
@@ -79,10 +79,10 @@ pub async fn instances(
         (Part { kind, location, body: stream::once(body).try_flatten().boxed_local() }, length)
     });
     // What is converted is as long as it becomes.
-    Ok(match is_stored {
+    Ok(not_kept(match is_stored {
         true => multipart::sized("application/dicom", parts.collect()),
         false => multipart::answer("application/dicom", stream::iter(parts.map(|(part, _)| Ok(part)))),
-    })
+    }))
 }
 
 /// An instance and the transfer syntax it is to be sent in.
@@ -101,7 +101,7 @@ impl Wanted {
     pub(super) async fn answer(self, archive: Archive) -> Result<HttpResponse, Error> {
         let kind = content_type("application/dicom", &self.target);
         let body = self.body(archive).await.map_err(|err| broken_in_words(&err))?;
-        Ok(bytes(HttpResponse::Ok(), &kind).streaming(body))
+        Ok(not_kept(bytes(HttpResponse::Ok(), &kind).streaming(body)))
     }
 
     async fn body(self, archive: Archive) -> Result<multipart::Body, String> {
@@ -201,6 +201,12 @@ pub(super) fn broken(err: &Unreadable) -> Error {
         Unreadable::Archive(err) => Error::Unavailable(err.to_string().into()),
         err => broken_in_words(&err.to_string()),
     }
+}
+
+/// What is taken away stays in no browser.
+fn not_kept(mut response: HttpResponse) -> HttpResponse {
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 fn broken_in_words(words: &str) -> Error {

@@ -93,8 +93,7 @@ pub async fn report(
     );
     Ok(HttpResponse::Ok()
         .insert_header((header::CONTENT_SECURITY_POLICY, policy))
-        .insert_header((header::CACHE_CONTROL, "private, no-cache"))
-        .insert_header((header::VARY, "Accept, Cookie, Authorization"))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
         .content_type("text/html; charset=utf-8")
         .body(page.render()?))
 }

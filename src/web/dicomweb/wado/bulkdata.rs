@@ -11,7 +11,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use dicom_dictionary_std::tags;
 use futures_util::{Stream, StreamExt, stream};
 
-use super::{broken, bytes, first_of_each_series, one, ranges};
+use super::{broken, bytes, first_of_each_series, not_kept, one, ranges};
 use crate::archive::Archive;
 use crate::archive::retrieve::{Bulk, Holding, Stretch};
 use crate::db::audit::Action;
@@ -85,7 +85,7 @@ pub async fn all(
         Ok(parts) => parts,
         Err(err) => stream::once(ready(Err(err))).boxed_local(),
     });
-    Ok(multipart::answer(KIND, parts))
+    Ok(not_kept(multipart::answer(KIND, parts)))
 }
 
 /// The values of an instance, one after the other.

@@ -1,7 +1,7 @@
-//! Metadata, PS3.18 section 10.4.1.1.2: all that instances hold beside what is long. It is made once and kept, zipped.
+//! Metadata, PS3.18 section 10.4.1.1.2: all that instances hold beside what is long. It is made once and kept, on the disk
+//! and for a while in memory.
 
-use std::fmt::Write;
-use std::io::Read;
+use std::io::Write;
 
 use actix_web::http::header::{self, ETag, EntityTag};
 use actix_web::web::{Bytes, Data, block};
@@ -12,25 +12,30 @@ use flate2::write::GzEncoder;
 use moka::sync::Cache;
 use sha2::{Digest, Sha256};
 
-use super::{broken, first_of_each_series, is_seen, ranges};
-use crate::archive::retrieve::{Holding, Unreadable};
+use super::{broken, is_seen, ranges};
+use crate::archive::Archive;
+use crate::archive::metadata::{Kept, ROOT, with_root};
+use crate::archive::retrieve::{ExtentRow, Holding, Unreadable};
 use crate::web::App;
 use crate::web::access::Caller;
 use crate::web::dicomweb::xml::{self, XML};
 use crate::web::dicomweb::{Named, address, media, root};
 use crate::web::error::Error;
-use crate::web::picture::series_seen;
+use crate::web::picture::uids_of_series_seen;
 
 /// Counts up when the same instances have other metadata.
-const METADATA: &str = concat!("metadata/1/", env!("CARGO_PKG_VERSION"));
+const METADATA: &str = concat!("metadata/2/", env!("CARGO_PKG_VERSION"));
 /// Metadata in one answer, bytes; of more, it has to be asked for by series or instance.
 const LONGEST: usize = 256 << 20;
-/// Kept metadata, bytes as they are sent.
-const KEPT: u64 = 32 << 20;
+/// Metadata in memory, bytes as they are sent.
+const KEPT: u64 = 48 << 20;
 
-/// Where metadata that was made is kept.
-pub fn cache() -> Cache<String, Bytes> {
-    let weigh = |_: &String, zipped: &Bytes| u32::try_from(zipped.len()).unwrap_or(u32::MAX);
+/// Metadata of what was asked for lately, by its entity tag and whether it is zipped.
+pub type Metadata = Cache<(String, bool), Bytes>;
+
+/// Where metadata that was made is kept in memory.
+pub fn cache() -> Metadata {
+    let weigh = |_: &(String, bool), body: &Bytes| u32::try_from(body.len()).unwrap_or(u32::MAX);
     Cache::builder().max_capacity(KEPT).weigher(weigh).build()
 }
 
@@ -53,12 +58,13 @@ pub async fn get(
 ) -> Result<HttpResponse, Error> {
     let ranges = ranges(&request);
     let (form, range) = media::choose_for(&ranges, &FORMS)?;
-    let holdings = named.holdings(&app, &caller).await?;
-    for holding in first_of_each_series(&holdings) {
-        series_seen(&app, &caller, holding).await?;
+    let extents = named.extents(&app, &caller).await?;
+    for extent in &extents {
+        uids_of_series_seen(&app, &caller, &extent.study_instance_uid, &extent.series_instance_uid).await?;
     }
     let root = root(&caller);
-    let key = key(METADATA, &holdings, &root);
+    let made_of = made_of(&extents);
+    let key = key(&made_of, &root);
     let tag = EntityTag::new_strong(match form {
         Form::Json => key.clone(),
         Form::Xml if range.name == XML => format!("{key}-xml"),
@@ -67,12 +73,18 @@ pub async fn get(
     if is_seen(&request, &tag) {
         return Ok(HttpResponse::NotModified().insert_header(ETag(tag)).finish());
     }
-    let zipped = match app.metadata.get(&key) {
-        Some(zipped) => zipped,
+    let takes_gzip = form == Form::Json && takes_gzip(&request);
+    let body = match app.metadata.get(&(key.clone(), takes_gzip)) {
+        Some(body) => body,
         None => {
-            let zipped = made(&app, holdings, root).await?;
-            app.metadata.insert(key.clone(), zipped.clone());
-            zipped
+            let kept = match &named.instance {
+                None => Some(app.archive.kept_metadata(&named.uids(), &made_of)),
+                // A small thing, and there are many of them.
+                Some(_) => None,
+            };
+            let body = body(&app, &caller, &named, kept, root, takes_gzip).await?;
+            app.metadata.insert((key.clone(), takes_gzip), body.clone());
+            body
         }
     };
     let mut response = HttpResponse::Ok();
@@ -81,67 +93,100 @@ pub async fn get(
         .insert_header((header::CACHE_CONTROL, "private, no-cache"))
         .insert_header((header::VARY, "Accept, Accept-Encoding, Cookie, Authorization"))
         .content_type("application/dicom+json");
-    if form == Form::Json && takes_gzip(&request) {
-        return Ok(response.insert_header(header::ContentEncoding::Gzip).body(zipped));
-    }
-    let unzip = move || {
-        let mut text = Vec::new();
-        flate2::read::GzDecoder::new(zipped.as_ref()).read_to_end(&mut text).map(|_| text)
-    };
-    let text = block(unzip).await.map_err(|err| Error::Unavailable(err.into()))?.map_err(Error::internal)?;
-    response.insert_header(header::ContentEncoding::Identity);
+    response.insert_header(match takes_gzip {
+        true => header::ContentEncoding::Gzip,
+        false => header::ContentEncoding::Identity,
+    });
     match form {
-        Form::Json => Ok(response.body(text)),
+        Form::Json => Ok(response.body(body)),
         // The key stands in no instance, and the same address has the same bytes.
-        Form::Xml => xml::answer(response, text, range, key).await,
+        Form::Xml => xml::answer(response, body, range, key).await,
     }
 }
 
-/// The metadata of these instances as JSON, zipped.
-async fn made(app: &App, holdings: Vec<Holding>, root: String) -> Result<Bytes, Error> {
+/// The metadata as JSON, zipped where that is wanted: as it is kept, or made and kept then.
+async fn body(
+    app: &App,
+    caller: &Caller,
+    named: &Named,
+    kept: Option<Kept>,
+    root: String,
+    is_zipped: bool,
+) -> Result<Bytes, Error> {
+    let found = match kept.clone() {
+        Some(kept) => block(move || kept.read()).await.map_err(|err| Error::Unavailable(err.into()))?,
+        None => None,
+    };
+    let holdings = match found {
+        Some(_) => Vec::new(),
+        None => named.holdings(app, caller).await?,
+    };
     let archive = app.archive.clone();
     let processor = app.pictures.processor().await?;
-    let made = move || {
+    let made = block(move || {
         let _processor = processor;
-        let mut text = vec![b'['];
-        for (number, holding) in holdings.iter().enumerate() {
-            if number > 0 {
-                text.push(b',');
-            }
-            let at = address(&root, holding);
-            let added = [
-                (tags::RETRIEVE_URL, at.clone()),
-                (tags::AVAILABLE_TRANSFER_SYNTAX_UID, holding.row().transfer_syntax_uid.clone()),
-            ];
-            archive.json(holding, &added, |path| format!("{at}/bulkdata/{path}"), &mut text)?;
-            if text.len() > LONGEST {
-                return Err(Unreadable::TooLong(u64::try_from(text.len()).unwrap_or(u64::MAX)));
-            }
-        }
-        text.push(b']');
-        let mut zip = GzEncoder::new(Vec::with_capacity(text.len() / 4), Compression::fast());
-        std::io::Write::write_all(&mut zip, &text)
-            .and_then(|()| zip.finish())
-            .map_err(|err| Unreadable::Archive(err.into()))
-    };
-    let made = block(made).await.map_err(|err| Error::Unavailable(err.into()))?;
-    made.map(Bytes::from).map_err(|err| broken(&err))
+        let (text, is_new) = match found {
+            Some(text) => (text, false),
+            None => (made(&archive, &holdings)?, true),
+        };
+        let body = with_root(&text, &root);
+        let body = if is_zipped { zipped(&body)? } else { body };
+        Ok((body, is_new.then_some(text)))
+    });
+    let made = made.await.map_err(|err| Error::Unavailable(err.into()))?;
+    let (body, new) = made.map_err(|err| broken(&err))?;
+    if let (Some(text), Some(kept)) = (new, kept) {
+        // Nobody waits for it.
+        drop(block(move || kept.write(&text)));
+    }
+    Ok(Bytes::from(body))
 }
 
-/// What the metadata of these instances is kept under: it changes when they do.
-fn key(kind: &str, holdings: &[Holding], root: &str) -> String {
+/// The metadata of these instances. Blocks.
+fn made(archive: &Archive, holdings: &[Holding]) -> Result<Vec<u8>, Unreadable> {
+    let mut text = vec![b'['];
+    for (number, holding) in holdings.iter().enumerate() {
+        if number > 0 {
+            text.push(b',');
+        }
+        let at = address(ROOT, holding);
+        let added = [
+            (tags::RETRIEVE_URL, at.clone()),
+            (tags::AVAILABLE_TRANSFER_SYNTAX_UID, holding.row().transfer_syntax_uid.clone()),
+        ];
+        archive.json(holding, &added, |path| format!("{at}/bulkdata/{path}"), &mut text)?;
+        if text.len() > LONGEST {
+            return Err(Unreadable::TooLong(u64::try_from(text.len()).unwrap_or(u64::MAX)));
+        }
+    }
+    text.push(b']');
+    Ok(text)
+}
+
+fn zipped(text: &[u8]) -> Result<Vec<u8>, Unreadable> {
+    let mut zip = GzEncoder::new(Vec::with_capacity(text.len() / 4), Compression::fast());
+    let zipped = zip.write_all(text).and_then(|()| zip.finish());
+    zipped.map_err(|err| Unreadable::Archive(err.into()))
+}
+
+/// Of what metadata is made: it changes when the instances do.
+fn made_of(extents: &[ExtentRow]) -> String {
     let mut hasher = Sha256::new();
-    hasher.update(kind);
-    hasher.update(root);
-    for holding in holdings {
-        hasher.update(&holding.row().data_set_sha256);
-        hasher.update(&holding.row().transfer_syntax_uid);
+    hasher.update(METADATA);
+    for extent in extents {
+        hasher.update(&extent.study_instance_uid);
+        hasher.update(&extent.series_instance_uid);
+        for number in [extent.instances, extent.newest, extent.keys, extent.hashes] {
+            hasher.update(number.to_le_bytes());
+        }
     }
-    let mut text = String::new();
-    for byte in hasher.finalize().iter().take(16) {
-        let _ = write!(text, "{byte:02x}"); // a String takes everything
-    }
-    text
+    hex::encode(hasher.finalize().iter().take(16).copied().collect::<Vec<u8>>())
+}
+
+/// What it is kept under in memory, and its entity tag.
+fn key(made_of: &str, root: &str) -> String {
+    let root = Sha256::digest(root);
+    format!("{made_of}{}", hex::encode(root.iter().take(4).copied().collect::<Vec<u8>>()))
 }
 
 fn takes_gzip(request: &HttpRequest) -> bool {
