@@ -241,6 +241,26 @@ async fn whoever_has_a_share_link_opens_its_study_with_segmentations_too() {
 }
 
 #[tokio::test]
+async fn a_file_is_uploaded_from_the_list_and_is_there() {
+    let pacs = archive().await;
+    let browser = signed_in(&pacs, "admin").await;
+    browser.open(&pacs.address("/ohif/")).await;
+    browser.within(PATIENCE, &says("1-3 of 3")).await;
+    let mark = "[...document.querySelectorAll('button')]
+        .filter(button => button.innerText.trim() === 'Upload').map(button => button.id = 'wanted').length === 1";
+    browser.until(mark).await;
+    browser.click("#wanted").await;
+    browser.until("document.querySelector('input[type=file]')").await;
+    browser.choose_file("input[type=file]", &pydicom_data().join("test_files/MR_small.dcm")).await;
+    browser.within(PATIENCE, &says("Completed!")).await;
+    let uid = "1.3.6.1.4.1.5962.1.1.4.1.1.20040826185059.5457";
+    assert_eq!(pacs.count(&format!("instance WHERE sop_instance_uid = '{uid}'")).await, 1);
+    browser.open(&pacs.address("/ohif/")).await;
+    browser.within(PATIENCE, &says("CompressedSamples, MR1")).await;
+    assert_eq!(refusals(&browser).await, Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn who_is_signed_out_meanwhile_is_led_to_the_page_for_it() {
     let pacs = archive().await;
     let browser = signed_in(&pacs, "admin").await;

@@ -10,6 +10,9 @@ use tokio::process::{Child, Command};
 use super::TestServer;
 use super::person::PASSWORD;
 
+/// The name that stands for an element in the protocol.
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+
 /// A browser window. Dropping it ends chromedriver and the browser.
 pub struct Browser {
     session: String,
@@ -142,10 +145,19 @@ impl Browser {
         self.click_times(selector, 2).await;
     }
 
-    async fn click_times(&self, selector: &str, times: usize) {
+    /// Chooses a file in the field for one that a CSS selector finds first.
+    pub async fn choose_file(&self, selector: &str, file: &std::path::Path) {
+        let field = self.element(selector).await;
+        self.post(&format!("element/{field}/value"), json!({ "text": file })).await;
+    }
+
+    async fn element(&self, selector: &str) -> String {
         let found = self.post("element", json!({ "using": "css selector", "value": selector })).await;
-        let origin = json!({ "element-6066-11e4-a52e-4f735466cecf":
-            found["element-6066-11e4-a52e-4f735466cecf"].as_str().expect("an element") });
+        found[ELEMENT].as_str().expect("an element").to_owned()
+    }
+
+    async fn click_times(&self, selector: &str, times: usize) {
+        let origin = json!({ ELEMENT: self.element(selector).await });
         let click =
             [json!({ "type": "pointerDown", "button": 0 }), json!({ "type": "pointerUp", "button": 0 })];
         let mut actions = vec![json!({ "type": "pointerMove", "origin": origin, "x": 0, "y": 0 })];
