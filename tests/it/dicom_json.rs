@@ -70,7 +70,8 @@ impl Stored {
         let native = "1.2.840.10008.1.2.1".parse().unwrap();
         let kept = self.encoding == Encoding::ExplicitVrLittleEndian;
         let syntax = if kept { &self.transfer_syntax } else { &native };
-        file_meta::head(&"1.2".parse().unwrap(), &"1.2.3".parse().unwrap(), syntax, "").expect("a head")
+        file_meta::head(Some(&"1.2".parse().unwrap()), Some(&"1.2.3".parse().unwrap()), syntax, "")
+            .expect("a head")
     }
 
     fn json(&self) -> Result<Vec<u8>, String> {
