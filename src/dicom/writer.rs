@@ -61,12 +61,15 @@ impl Writer {
             self.bytes.extend_from_slice(&length(value_length).to_le_bytes());
             return;
         }
-        self.bytes.extend_from_slice(vr.to_string().as_bytes());
-        match (has_long_length(vr), u16::try_from(value_length)) {
-            (false, Ok(short)) => self.bytes.extend_from_slice(&short.to_le_bytes()),
-            // No value of these is as long as that: what we write comes from columns.
-            (false, Err(_)) => self.bytes.extend_from_slice(&u16::MAX.to_le_bytes()),
-            (true, _) => {
+        match u16::try_from(value_length) {
+            Ok(short) if !has_long_length(vr) => {
+                self.bytes.extend(vr.to_bytes());
+                self.bytes.extend_from_slice(&short.to_le_bytes());
+            }
+            _ => {
+                // A value too long for its VR, such as a list of a thousand UIDs, is of VR UN: PS3.5 section 6.2.2.
+                let vr = if has_long_length(vr) { vr } else { VR::UN };
+                self.bytes.extend(vr.to_bytes());
                 self.bytes.extend_from_slice(&[0, 0]);
                 self.bytes.extend_from_slice(&length(value_length).to_le_bytes());
             }
@@ -104,6 +107,24 @@ mod tests {
     use super::*;
     use crate::dicom::prescan::{self, Limits};
     use dicom_dictionary_std::tags;
+
+    #[test]
+    fn a_value_too_long_for_its_vr_is_of_unknown_vr_and_breaks_nothing_behind_it() {
+        let uids = vec!["1.2.840.10008.1234567890.1234567890.1234567890.1234567890.1"; 1200].join("\\");
+        let mut writer = Writer::new(Encoding::ExplicitVrLittleEndian);
+        writer.put(tags::FAILED_SOP_INSTANCE_UID_LIST, uids.as_bytes());
+        writer.put(tags::PATIENT_ID, b"P1");
+        let bytes = writer.finish();
+        assert_eq!(bytes.get(4..6), Some(&b"UN"[..]));
+        let limits =
+            Limits { depth: 4, value_bytes: 1 << 20, tree_bytes: 1 << 20, inflated_bytes: 0, inflate_ratio: 1 };
+        let length = bytes.len() as u64;
+        let scan = prescan::scan(std::io::Cursor::new(bytes), length, Encoding::ExplicitVrLittleEndian, &limits);
+        let data_set = scan.expect("a data set").data_set;
+        assert_eq!(data_set.text(tags::PATIENT_ID).as_deref(), Some("P1"));
+        let read = data_set.bytes(tags::FAILED_SOP_INSTANCE_UID_LIST).expect("a value");
+        assert_eq!(read.get(..uids.len()), Some(uids.as_bytes()));
+    }
 
     #[test]
     fn what_is_written_is_read_again_in_both_encodings() {

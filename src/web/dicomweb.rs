@@ -27,7 +27,7 @@ pub const ROOT: &str = "/dicom-web";
 
 /// The beginning of the addresses of a caller's own view: `https://pacs.local/dicom-web`.
 pub(super) fn root(caller: &Caller) -> String {
-    format!("{}{ROOT}", caller.client.site())
+    format!("{}{}{ROOT}", caller.client.site(), caller.client.prefix)
 }
 
 /// The address of an instance, below the beginning that is the same for all.

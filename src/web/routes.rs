@@ -3,8 +3,10 @@
 //! Around all of them, from the outside in: security headers, errors as pages, and the guard of `access`. Each has the
 //! admission of `access` around it, so an address cannot be in the table without saying who may ask for it.
 
-use actix_web::dev::{HttpServiceFactory, ServiceRequest};
-use actix_web::http::Method;
+use std::sync::LazyLock;
+
+use actix_web::dev::{HttpServiceFactory, ResourceDef, ServiceRequest};
+use actix_web::http::{Method, header};
 use actix_web::middleware::{DefaultHeaders, Next, from_fn};
 use actix_web::web::{ServiceConfig, resource, scope};
 use actix_web::{HttpResponse, Resource, guard, web};
@@ -227,6 +229,35 @@ fn headers() -> DefaultHeaders {
         .add(("Cache-Control", "no-store"))
 }
 
-async fn nothing_here() -> Result<HttpResponse, error::Error> {
-    Err(error::Error::NotFound)
+/// What may be done at each address.
+static METHODS: LazyLock<Vec<(ResourceDef, Method)>> = LazyLock::new(|| {
+    table().into_iter().map(|route| (ResourceDef::new(route.path), route.method)).collect()
+});
+
+/// No address is like this, or it is asked for something else than it does. To OPTIONS everybody is answered, and no other
+/// site's page is let in by that.
+async fn nothing_here(request: HttpRequest) -> Result<HttpResponse, error::Error> {
+    let path = request.path();
+    let mut methods: Vec<&str> = Vec::new();
+    for (_, method) in METHODS.iter().filter(|(address, _)| address.is_match(path)) {
+        match *method {
+            Method::GET => methods.extend(["GET", "HEAD"]),
+            ref method => methods.push(method.as_str()),
+        }
+    }
+    if methods.is_empty() {
+        return Err(error::Error::NotFound);
+    }
+    let mut response = match *request.method() {
+        Method::OPTIONS => HttpResponse::NoContent(),
+        _ => HttpResponse::MethodNotAllowed(),
+    };
+    response.insert_header((header::ALLOW, methods.join(", ")));
+    Ok(match *request.method() {
+        Method::OPTIONS => response.finish(),
+        ref method => response.content_type("text/plain; charset=utf-8").body(format!(
+            "{method} is not done at this address, but {}.",
+            methods.join(" and ")
+        )),
+    })
 }

@@ -11,6 +11,7 @@ use ipnet::IpNet;
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 
 /// How the HTTP port is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub struct Client {
     pub host: String,
     /// `https` or `http`, as the browser shows it.
     pub scheme: &'static str,
+    /// What a proxy takes from the beginning of each path, `/pacs`; empty otherwise.
+    pub prefix: String,
 }
 
 impl Transport {
@@ -46,6 +49,7 @@ impl Transport {
     }
 
     fn client_of(&self, peer: IpAddr, host: &str, headers: &HeaderMap) -> Client {
+        let mut prefix = String::new();
         let (address, host, scheme) = match self {
             Transport::Loopback | Transport::Plain => (peer, host, "http"),
             Transport::Tls => (peer, host, "https"),
@@ -53,11 +57,12 @@ impl Transport {
                 let is_https =
                     last(headers, &FORWARDED_PROTO).is_some_and(|proto| proto.eq_ignore_ascii_case("https"));
                 let host = last(headers, &FORWARDED_HOST).unwrap_or(host);
+                prefix = last(headers, &FORWARDED_PREFIX).and_then(path).unwrap_or_default();
                 (forwarded_for(trusted, peer, headers), host, if is_https { "https" } else { "http" })
             }
             Transport::Proxy(_) => (peer, host, "http"),
         };
-        Client { address, host: host.to_owned(), scheme }
+        Client { address, host: host.to_owned(), scheme, prefix }
     }
 
     /// Whether requests for this name are ours to answer. A page of another site can have its own name point here
@@ -122,6 +127,14 @@ fn is_in(nets: &[IpNet], address: IpAddr) -> bool {
     nets.iter().any(|net| net.contains(&address))
 }
 
+/// A path without a slash at its end, if it can be the beginning of ours.
+fn path(text: &str) -> Option<String> {
+    let text = text.trim_end_matches('/');
+    let is_known = |letter: char| letter.is_ascii_alphanumeric() || "-._~/".contains(letter);
+    let is_path = text.starts_with('/') && !text.contains("//") && text.chars().all(is_known);
+    (is_path && text.len() <= 200).then(|| text.to_owned())
+}
+
 /// The last value of a list: what the proxy nearest to us wrote.
 fn last<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let value = headers.get_all(name).last()?.to_str().ok()?;
@@ -181,14 +194,28 @@ mod tests {
             (&FORWARDED_FOR, "1.1.1.1, 203.0.113.7, 10.0.0.9"),
             (&FORWARDED_PROTO, "https"),
             (&FORWARDED_HOST, "pacs.example.org"),
+            (&FORWARDED_PREFIX, "/x/pacs/"),
         ]);
         let client = transport.client_of(ip("10.0.0.2"), "inside:8080", &said);
-        let expected =
-            Client { address: ip("203.0.113.7"), host: "pacs.example.org".into(), scheme: "https" };
+        let expected = Client {
+            address: ip("203.0.113.7"),
+            host: "pacs.example.org".into(),
+            scheme: "https",
+            prefix: "/x/pacs".into(),
+        };
         assert_eq!(client, expected);
 
         let stranger = transport.client_of(ip("192.0.2.1"), "inside:8080", &said);
-        assert_eq!(stranger, Client { address: ip("192.0.2.1"), host: "inside:8080".into(), scheme: "http" });
+        let expected = Client {
+            address: ip("192.0.2.1"),
+            host: "inside:8080".into(),
+            scheme: "http",
+            prefix: String::new(),
+        };
+        assert_eq!(stranger, expected);
+        for wrong in ["pacs", "//example.org", "/a b", "/a\"", "/a?b"] {
+            assert_eq!(path(wrong), None, "{wrong}");
+        }
 
         assert!(transport.is_open_to(&client));
         assert!(!transport.is_open_to(&stranger), "whoever goes round the proxy");
@@ -209,7 +236,12 @@ mod tests {
 
     #[test]
     fn an_origin_is_scheme_and_host() {
-        let client = Client { address: ip("127.0.0.1"), host: "pacs:8080".into(), scheme: "https" };
+        let client = Client {
+            address: ip("127.0.0.1"),
+            host: "pacs:8080".into(),
+            scheme: "https",
+            prefix: String::new(),
+        };
         assert!(client.is_origin("https://pacs:8080"));
         for other in ["http://pacs:8080", "https://pacs", "https://pacs:8080.example.org", "null", ""] {
             assert!(!client.is_origin(other), "{other}");

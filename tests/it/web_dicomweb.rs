@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::support::instance::{Instance, slice};
-use crate::support::person::account;
+use crate::support::person::{Person, account};
 use crate::support::{TestServer, python};
 use crate::web_wado::parts;
 
@@ -294,4 +294,47 @@ async fn dicomweb_client_searches_and_retrieves() {
     let pixels: Vec<u8> = (0..256_u32).map(|n| u8::try_from(n % 251).expect("small")).collect();
     let pixels = hex::encode(Sha256::digest(pixels));
     assert_eq!((&out["frame"], &out["bulk"]), (&json!(pixels), &json!(pixels)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_address_says_to_anybody_what_can_be_done_there_and_lets_no_other_site_in() {
+    let pacs = TestServer::start().await;
+    let nobody = Person::nobody(&pacs);
+    for (path, methods) in [
+        ("/dicom-web/studies", "GET, HEAD, POST"),
+        ("/dicom-web/studies/1.2/series/1.3/metadata", "GET, HEAD"),
+        ("/wado", "GET, HEAD"),
+        ("/logout", "POST"),
+    ] {
+        let asked = nobody.request("OPTIONS", path).header("origin", "https://viewer.example.org");
+        let asked = asked.header("access-control-request-method", "GET").send().await.expect("an answer");
+        assert_eq!((asked.status().as_u16(), &asked.headers()["allow"]), (204, &methods.parse().unwrap()), "{path}");
+        assert!(asked.headers().get("access-control-allow-origin").is_none(), "{path}");
+        assert_eq!(asked.headers()["cross-origin-resource-policy"], "same-origin");
+    }
+    let deleted = nobody.request("DELETE", "/dicom-web/studies/1.2").send().await.expect("an answer");
+    assert_eq!((deleted.status().as_u16(), &deleted.headers()["allow"]), (405, &"GET, HEAD, POST".parse().unwrap()));
+    assert_eq!(nobody.request("OPTIONS", "/nowhere").send().await.expect("an answer").status(), 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_proxy_addresses_are_those_of_the_proxy() {
+    let trusted = vec!["127.0.0.1/32".parse().expect("a net")];
+    let pacs = TestServer::start_with(|config| config.behind_proxy = trusted).await;
+    pacs.store(&slice(1, 1, 1, 1).build()).await;
+    let through = [
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-host", "pacs.example.org"),
+        ("x-forwarded-for", "203.0.113.7"),
+        ("x-forwarded-prefix", "/pacs"),
+    ];
+    let root = "https://pacs.example.org/pacs/dicom-web/studies/1.2.3.1";
+    let found: Value =
+        pacs.admin.get_with("/dicom-web/studies", &through).await.json().await.expect("JSON");
+    assert_eq!(found[0]["00081190"]["Value"][0], root);
+    let metadata: Value =
+        pacs.admin.get_with("/dicom-web/studies/1.2.3.1/metadata", &through).await.json().await.expect("JSON");
+    let instance = format!("{root}/series/1.2.3.1.1/instances/1.2.3.1.1.1");
+    assert_eq!(metadata[0]["7FE00010"]["BulkDataURI"], format!("{instance}/bulkdata/7FE00010"));
+    assert_eq!(metadata[0]["00081190"]["Value"][0], instance);
 }

@@ -200,6 +200,12 @@ async fn a_person_uploads_by_choosing_and_by_dropping() {
     let browser = Browser::start(1440, 1000).await;
     browser.sign_in(&pacs, "admin").await;
     browser.open(&pacs.address("/upload")).await;
+    // Nothing is said before there is something, and the button of the form is for those without scripts.
+    browser.until("document.querySelector('[data-upload-drop]').checkVisibility()").await;
+    for hidden in ["[data-upload-report]", "[data-upload-again]", "form.upload button"] {
+        let script = format!("return document.querySelector('{hidden}').checkVisibility()");
+        assert_eq!(browser.script(&script).await, false, "{hidden}");
+    }
     let text = |bytes: &[u8]| base64::engine::general_purpose::STANDARD.encode(bytes);
     let files = json!([
         ["IM1", text(&slice(1, 1, 1, 1).build().part10())],

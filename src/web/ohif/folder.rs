@@ -39,7 +39,7 @@ pub struct Made {
     pub tag: String,
     /// The content type.
     pub kind: &'static str,
-    /// The name changes with the content.
+    /// The name changes with the content, and the content is as it is in the folder.
     pub is_lasting: bool,
     /// What it may load.
     pub policy: String,
@@ -66,8 +66,12 @@ impl Folder {
         let (kind, shrinks) = kind(name);
         let mut content = std::fs::read(path)?;
         let mut policy = moved::policy(&[]);
+        // What another version of ours moves elsewhere has the same name.
+        let mut is_lasting = is_lasting(name);
         if shrinks && let Ok(text) = std::str::from_utf8(&content) {
-            let text = moved::moved(name, text, &self.base);
+            let original = text;
+            let text = moved::moved(name, original, &self.base);
+            is_lasting &= text == original;
             if kind.starts_with("text/html") {
                 policy = moved::policy(&moved::inline_scripts(&text));
             }
@@ -78,7 +82,6 @@ impl Folder {
             text
         });
         let bytes = if shrinks { zipped(&content)? } else { content };
-        let is_lasting = is_lasting(name);
         Ok(Made { bytes: bytes.into(), is_zipped: shrinks, tag, kind, is_lasting, policy })
     }
 }
