@@ -116,10 +116,16 @@ mod tests {
         writer.put(tags::PATIENT_ID, b"P1");
         let bytes = writer.finish();
         assert_eq!(bytes.get(4..6), Some(&b"UN"[..]));
-        let limits =
-            Limits { depth: 4, value_bytes: 1 << 20, tree_bytes: 1 << 20, inflated_bytes: 0, inflate_ratio: 1 };
+        let limits = Limits {
+            depth: 4,
+            value_bytes: 1 << 20,
+            tree_bytes: 1 << 20,
+            inflated_bytes: 0,
+            inflate_ratio: 1,
+        };
         let length = bytes.len() as u64;
-        let scan = prescan::scan(std::io::Cursor::new(bytes), length, Encoding::ExplicitVrLittleEndian, &limits);
+        let scan =
+            prescan::scan(std::io::Cursor::new(bytes), length, Encoding::ExplicitVrLittleEndian, &limits);
         let data_set = scan.expect("a data set").data_set;
         assert_eq!(data_set.text(tags::PATIENT_ID).as_deref(), Some("P1"));
         let read = data_set.bytes(tags::FAILED_SOP_INSTANCE_UID_LIST).expect("a value");

@@ -291,7 +291,12 @@ mod tests {
     use actix_web::http::header::HeaderValue;
 
     fn client(scheme: &'static str, host: &str) -> Client {
-        Client { address: std::net::IpAddr::from([127, 0, 0, 1]), host: host.into(), scheme, prefix: String::new() }
+        Client {
+            address: std::net::IpAddr::from([127, 0, 0, 1]),
+            host: host.into(),
+            scheme,
+            prefix: String::new(),
+        }
     }
 
     fn from_us(client: &Client, headers: &[(&'static str, &'static str)]) -> bool {

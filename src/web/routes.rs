@@ -9,7 +9,7 @@ use actix_web::dev::{HttpServiceFactory, ResourceDef, ServiceRequest};
 use actix_web::http::{Method, header};
 use actix_web::middleware::{DefaultHeaders, Next, from_fn};
 use actix_web::web::{ServiceConfig, resource, scope};
-use actix_web::{HttpResponse, Resource, guard, web};
+use actix_web::{HttpRequest, HttpResponse, Resource, guard, web};
 
 use super::access::Needs::{Anybody, Enrolling, Files, Nothing, Person, Right as May};
 use super::access::{self, Needs};
@@ -230,9 +230,8 @@ fn headers() -> DefaultHeaders {
 }
 
 /// What may be done at each address.
-static METHODS: LazyLock<Vec<(ResourceDef, Method)>> = LazyLock::new(|| {
-    table().into_iter().map(|route| (ResourceDef::new(route.path), route.method)).collect()
-});
+static METHODS: LazyLock<Vec<(ResourceDef, Method)>> =
+    LazyLock::new(|| table().into_iter().map(|route| (ResourceDef::new(route.path), route.method)).collect());
 
 /// No address is like this, or it is asked for something else than it does. To OPTIONS everybody is answered, and no other
 /// site's page is let in by that.
@@ -245,6 +244,7 @@ async fn nothing_here(request: HttpRequest) -> Result<HttpResponse, error::Error
             ref method => methods.push(method.as_str()),
         }
     }
+    methods.sort_unstable();
     if methods.is_empty() {
         return Err(error::Error::NotFound);
     }
@@ -255,9 +255,8 @@ async fn nothing_here(request: HttpRequest) -> Result<HttpResponse, error::Error
     response.insert_header((header::ALLOW, methods.join(", ")));
     Ok(match *request.method() {
         Method::OPTIONS => response.finish(),
-        ref method => response.content_type("text/plain; charset=utf-8").body(format!(
-            "{method} is not done at this address, but {}.",
-            methods.join(" and ")
-        )),
+        ref method => response
+            .content_type("text/plain; charset=utf-8")
+            .body(format!("{method} is not done at this address, but {}.", methods.join(" and "))),
     })
 }

@@ -52,6 +52,7 @@ mod web_javascript;
 mod web_job;
 mod web_launch;
 mod web_ohif;
+mod web_ohif_calls;
 mod web_peer;
 mod web_picture;
 mod web_refused;

@@ -308,12 +308,19 @@ async fn every_address_says_to_anybody_what_can_be_done_there_and_lets_no_other_
     ] {
         let asked = nobody.request("OPTIONS", path).header("origin", "https://viewer.example.org");
         let asked = asked.header("access-control-request-method", "GET").send().await.expect("an answer");
-        assert_eq!((asked.status().as_u16(), &asked.headers()["allow"]), (204, &methods.parse().unwrap()), "{path}");
+        assert_eq!(
+            (asked.status().as_u16(), &asked.headers()["allow"]),
+            (204, &methods.parse().unwrap()),
+            "{path}"
+        );
         assert!(asked.headers().get("access-control-allow-origin").is_none(), "{path}");
         assert_eq!(asked.headers()["cross-origin-resource-policy"], "same-origin");
     }
     let deleted = nobody.request("DELETE", "/dicom-web/studies/1.2").send().await.expect("an answer");
-    assert_eq!((deleted.status().as_u16(), &deleted.headers()["allow"]), (405, &"GET, HEAD, POST".parse().unwrap()));
+    assert_eq!(
+        (deleted.status().as_u16(), &deleted.headers()["allow"]),
+        (405, &"GET, HEAD, POST".parse().unwrap())
+    );
     assert_eq!(nobody.request("OPTIONS", "/nowhere").send().await.expect("an answer").status(), 404);
 }
 
@@ -329,11 +336,15 @@ async fn behind_a_proxy_addresses_are_those_of_the_proxy() {
         ("x-forwarded-prefix", "/pacs"),
     ];
     let root = "https://pacs.example.org/pacs/dicom-web/studies/1.2.3.1";
-    let found: Value =
-        pacs.admin.get_with("/dicom-web/studies", &through).await.json().await.expect("JSON");
+    let found: Value = pacs.admin.get_with("/dicom-web/studies", &through).await.json().await.expect("JSON");
     assert_eq!(found[0]["00081190"]["Value"][0], root);
-    let metadata: Value =
-        pacs.admin.get_with("/dicom-web/studies/1.2.3.1/metadata", &through).await.json().await.expect("JSON");
+    let metadata: Value = pacs
+        .admin
+        .get_with("/dicom-web/studies/1.2.3.1/metadata", &through)
+        .await
+        .json()
+        .await
+        .expect("JSON");
     let instance = format!("{root}/series/1.2.3.1.1/instances/1.2.3.1.1.1");
     assert_eq!(metadata[0]["7FE00010"]["BulkDataURI"], format!("{instance}/bulkdata/7FE00010"));
     assert_eq!(metadata[0]["00081190"]["Value"][0], instance);

@@ -56,7 +56,12 @@ mod tests {
     use super::*;
 
     fn client(scheme: &'static str, host: &str) -> Client {
-        Client { address: std::net::IpAddr::from([127, 0, 0, 1]), host: host.into(), scheme, prefix: String::new() }
+        Client {
+            address: std::net::IpAddr::from([127, 0, 0, 1]),
+            host: host.into(),
+            scheme,
+            prefix: String::new(),
+        }
     }
 
     #[test]

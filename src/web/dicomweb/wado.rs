@@ -7,11 +7,14 @@ pub mod metadata;
 use std::future::ready;
 use std::io::Read;
 
-use actix_web::http::header::{self, EntityTag, Header as _, HeaderValue, IfNoneMatch};
+use actix_web::http::header::{
+    self, ETag, EntityTag, Header as _, HeaderValue, IfNoneMatch, TryIntoHeaderValue,
+};
 use actix_web::web::{Bytes, Data, block};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use dicom_dictionary_std::uids;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use sha2::{Digest, Sha256};
 
 use super::media::{self, Range};
 use super::multipart::{self, Part};
@@ -185,6 +188,34 @@ pub(super) fn is_seen(request: &HttpRequest, tag: &EntityTag) -> bool {
         Ok(IfNoneMatch::Items(seen)) => seen.iter().any(|seen| seen.weak_eq(tag)),
         _ => false,
     }
+}
+
+/// What a part of an instance is recognised by: which it is of what content, and in which form. Weak, because what stands
+/// between the parts of an answer is another each time.
+pub(super) fn tag_of(holding: &Holding, part: &str, form: &str) -> EntityTag {
+    let mut hasher = Sha256::new();
+    hasher.update(&holding.row().data_set_sha256);
+    for text in [holding.transfer_syntax().as_str(), part, form] {
+        hasher.update(text);
+        hasher.update([0]);
+    }
+    EntityTag::new_weak(hex::encode(hasher.finalize().iter().take(16).copied().collect::<Vec<u8>>()))
+}
+
+/// The answer to whoever has it already.
+pub(super) fn not_modified(tag: EntityTag) -> HttpResponse {
+    HttpResponse::NotModified()
+        .insert_header(ETag(tag))
+        .insert_header((header::CACHE_CONTROL, "private, no-cache"))
+        .finish()
+}
+
+/// The answer, with what it is recognised by.
+pub(super) fn tagged(mut response: HttpResponse, tag: EntityTag) -> Result<HttpResponse, Error> {
+    let value = ETag(tag).try_into_value().map_err(Error::internal)?;
+    response.headers_mut().insert(header::ETAG, value);
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept, Cookie, Authorization"));
+    Ok(response)
 }
 
 /// Nothing of what is stored is a page, and nothing of it is zipped on the way.

@@ -11,7 +11,9 @@ use actix_web::{HttpRequest, HttpResponse};
 use dicom_dictionary_std::tags;
 use futures_util::{Stream, StreamExt, stream};
 
-use super::{broken, bytes, first_of_each_series, not_kept, one, ranges};
+use super::{
+    broken, bytes, first_of_each_series, is_seen, not_kept, not_modified, one, ranges, tag_of, tagged,
+};
 use crate::archive::Archive;
 use crate::archive::retrieve::{Bulk, Holding, Stretch};
 use crate::db::audit::Action;
@@ -44,6 +46,10 @@ pub async fn get(
     let ((), range) = media::choose_for(&ranges, &[(KIND, ())])?;
     let is_multipart = range.name == "multipart/related";
     series_seen(&app, &caller, &holding).await?;
+    let tag = tag_of(&holding, &format!("bulk data {path}"), &range.name);
+    if is_seen(&request, &tag) {
+        return Ok(not_modified(tag));
+    }
     let _processor = app.pictures.processor().await?;
     let location = format!("{}/bulkdata/{path}", address(&root(&caller), &holding));
     let found = value(&app.archive, &holding, path).await?.ok_or(Error::NotFound)?;
@@ -51,9 +57,9 @@ pub async fn get(
     if is_multipart {
         let kind = KIND.to_owned();
         let part = Part { kind, location, body: part_of(found, 0, length) };
-        return Ok(multipart::answer(KIND, one_part(part)));
+        return tagged(multipart::answer(KIND, one_part(part)), tag);
     }
-    Ok(ranged(&request, found, KIND))
+    tagged(ranged(&request, found, KIND), tag)
 }
 
 /// `GET …/bulkdata` of an instance, a series or a study: every value that metadata only tells the address of, documents
@@ -136,6 +142,8 @@ pub async fn value(archive: &Archive, holding: &Holding, path: ElementPath) -> R
 pub fn ranged(request: &HttpRequest, found: Bulk, kind: &str) -> HttpResponse {
     let length = found.length();
     let range = request.headers().get(header::RANGE).and_then(|range| range.to_str().ok());
+    // Our tags are weak, which If-Range never finds equal: all of it comes then, RFC 9110 section 13.1.5.
+    let range = range.filter(|_| !request.headers().contains_key(header::IF_RANGE));
     let (status, from, count) = match range.map(|range| asked_range(range, length)) {
         None | Some(Asked::All) => (StatusCode::OK, 0, length),
         Some(Asked::Part(from, count)) => (StatusCode::PARTIAL_CONTENT, from, count),

@@ -10,7 +10,10 @@ use dicom_dictionary_std::{tags, uids};
 use futures_util::future::ready;
 use futures_util::{Stream, StreamExt, stream};
 
-use super::{broken, broken_in_words, bulkdata, bytes, content_type, first_of_each_series, ranges};
+use super::{
+    broken, broken_in_words, bulkdata, bytes, content_type, first_of_each_series, is_seen, not_modified,
+    ranges, tag_of, tagged,
+};
 use crate::archive::retrieve::transcode::{Target, Unconvertible, targets};
 use crate::archive::retrieve::{Header, Holding};
 use crate::dicom::json::ElementPath;
@@ -36,22 +39,29 @@ pub async fn get(
     named: Named,
 ) -> Result<HttpResponse, Error> {
     let holding = named.only(&app, &caller).await?;
-    let wanted = listed(&holding, request.match_info().query("frames"))?;
+    let list = request.match_info().query("frames");
+    let wanted = listed(&holding, list)?;
     let chosen = chosen(&ranges(&request), holding.transfer_syntax())?;
     if chosen.is_single && wanted.len() > 1 {
         return Err(Error::NotAcceptable("Several frames come as multipart/related.".to_owned()));
     }
     series_seen(&app, &caller, &holding).await?;
+    let form = format!("{} {} {}", chosen.name, chosen.syntax, chosen.is_single);
+    let tag = tag_of(&holding, &format!("frames {list}"), &form);
+    if is_seen(&request, &tag) {
+        return Ok(not_modified(tag));
+    }
     let location = address(&root(&caller), &holding);
     let frames = Frames::open(app, holding, &chosen, location).await?;
     // What cannot be read is found out before anything is sent.
     let first = wanted.first().copied().ok_or(Error::NotFound)?;
     let bytes_of_first = frames.clone().read(first).await?;
     if chosen.is_single {
-        return Ok(bytes(HttpResponse::Ok(), &frames.kind).body(bytes_of_first));
+        return tagged(bytes(HttpResponse::Ok(), &frames.kind).body(bytes_of_first), tag);
     }
     let first = stream::once(ready(Ok(frames.part(first, bytes_of_first))));
-    Ok(multipart::answer(chosen.name, first.chain(frames.parts(wanted.into_iter().skip(1)))))
+    let all = first.chain(frames.parts(wanted.into_iter().skip(1)));
+    tagged(multipart::answer(chosen.name, all), tag)
 }
 
 /// `GET …/pixeldata` of an instance, a series or a study: all frames of all of its images. A video comes as a stream.

@@ -12,7 +12,7 @@ use flate2::write::GzEncoder;
 use moka::sync::Cache;
 use sha2::{Digest, Sha256};
 
-use super::{broken, is_seen, ranges};
+use super::{broken, is_seen, not_modified, ranges};
 use crate::archive::Archive;
 use crate::archive::metadata::{Kept, ROOT, with_root};
 use crate::archive::retrieve::{ExtentRow, Holding, Unreadable};
@@ -71,7 +71,7 @@ pub async fn get(
         Form::Xml => format!("{key}-parts"),
     });
     if is_seen(&request, &tag) {
-        return Ok(HttpResponse::NotModified().insert_header(ETag(tag)).finish());
+        return Ok(not_modified(tag));
     }
     let takes_gzip = form == Form::Json && takes_gzip(&request);
     let body = match app.metadata.get(&(key.clone(), takes_gzip)) {
