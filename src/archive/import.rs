@@ -156,6 +156,8 @@ pub struct Intake {
     source: Source,
     only_study: Option<StudyInstanceUid>,
     finishing: VecDeque<Finishing>,
+    /// Complete, and so far the last: where none follows, this thread finishes it itself.
+    last: Option<(String, FileReception)>,
 }
 
 /// A file that is complete and not yet answered.
@@ -168,16 +170,17 @@ struct Finishing {
 impl Intake {
     /// Nothing has come yet. Where a study is named, instances of others are refused.
     pub fn new(archive: &Archive, source: Source, only_study: Option<StudyInstanceUid>) -> Intake {
-        Intake { archive: archive.clone(), source, only_study, finishing: VecDeque::new() }
+        Intake { archive: archive.clone(), source, only_study, finishing: VecDeque::new(), last: None }
     }
 
     /// The next file.
-    pub fn file(&self) -> FileReception {
+    pub fn file(&mut self) -> FileReception {
+        self.finish_last();
         FileReception::new(self.archive.clone(), self.source.clone(), self.only_study.clone())
     }
 
     /// A data set without a file's head, of this transfer syntax.
-    pub fn data_set(&self, said: Said, transfer_syntax: TransferSyntaxUid) -> FileReception {
+    pub fn data_set(&mut self, said: Said, transfer_syntax: TransferSyntaxUid) -> FileReception {
         let mut file = self.file();
         let reception = Box::new(file.receive(said.clone(), transfer_syntax));
         file.part = Part::DataSet { reception, said };
@@ -191,17 +194,32 @@ impl Intake {
 
     /// A file is complete. It is put into the archive while others come; what has become of earlier ones is returned.
     pub fn complete(&mut self, name: String, file: FileReception) -> Option<Received> {
-        let mut file = file;
+        self.finish_last();
+        self.last = Some((name, file));
+        if self.finishing.len() >= AT_ONCE { self.next_answer() } else { None }
+    }
+
+    /// Has the last file finished by another thread.
+    fn finish_last(&mut self) {
+        let Some((name, mut file)) = self.last.take() else { return };
         file.begin();
         let identity = file.identity();
         let runtime = self.archive.inner.runtime.clone();
         let result = runtime.clone().spawn_blocking(move || runtime.block_on(file.finish()));
         self.finishing.push_back(Finishing { name, identity, result });
-        if self.finishing.len() > AT_ONCE { self.next_answer() } else { None }
     }
 
     /// Waits for the next file that is not yet answered; none where all are.
     pub fn next_answer(&mut self) -> Option<Received> {
+        if self.finishing.is_empty()
+            && let Some((name, mut file)) = self.last.take()
+        {
+            file.begin();
+            let identity = file.identity();
+            let result = self.archive.inner.runtime.block_on(file.finish());
+            return Some(Received { name, identity, result });
+        }
+        self.finish_last();
         let Finishing { name, identity, result } = self.finishing.pop_front()?;
         let result = self.archive.inner.runtime.block_on(result);
         let result = result.unwrap_or(Err(Refusal::Archive(Error::Stopping)));

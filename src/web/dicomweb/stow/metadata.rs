@@ -118,7 +118,7 @@ fn one(
 }
 
 fn put_together(
-    intake: &Intake,
+    intake: &mut Intake,
     object: &Value,
     said: Said,
     bulk: &BTreeMap<String, Bulk>,
