@@ -27,6 +27,7 @@ use crate::tls::Identity;
 use crate::web;
 use crate::web::slow::Connections;
 use crate::web::transport::Transport;
+use crate::web::upload::pieces::Uploads;
 
 /// How long associations and requests that are busy get when the server is being stopped.
 const GRACE: Duration = Duration::from_secs(30);
@@ -284,9 +285,11 @@ impl Server {
         )
         .context("cannot start the threads that work on jobs")?;
         let connections = Connections::default();
+        let forgotten = app.clone();
         let http =
             pages(http, tls.as_ref(), app, connections.clone()).context("cannot serve the HTTP port")?;
         let slow = tokio::spawn(connections.close_slow());
+        let forgetting = tokio::spawn(Uploads::forget(forgotten));
         let certificate = tls.map(|identity| tokio::spawn(identity.keep_current()));
         let http_handle = http.handle();
         let mut http = tokio::spawn(http);
@@ -318,6 +321,7 @@ impl Server {
             certificate.abort();
         }
         slow.abort();
+        forgetting.abort();
         drop(archive);
         lock.release().await;
         if let Err(err) = pool.close().await {

@@ -153,7 +153,8 @@ impl Storage {
         Ok((stat.f_bavail * stat.f_frsize, stat.f_blocks * stat.f_frsize))
     }
 
-    fn incoming(&self) -> PathBuf {
+    /// Where files are that are not complete; a start removes them.
+    pub fn incoming(&self) -> PathBuf {
         self.root.join("incoming")
     }
 
@@ -232,22 +233,24 @@ impl Drop for Incoming {
     }
 }
 
-/// Appends to `bytes` what of a file is in memory from there on, up to the room that `bytes` has left. The disk is not
-/// waited for: nothing may come although there is more.
-pub fn read_from_memory(file: &File, offset: u64, bytes: &mut Vec<u8>) {
+/// What of a file is in memory from there on, at most so many bytes. The disk is not waited for: nothing may come
+/// although there is more.
+pub fn read_from_memory(file: &File, offset: u64, most: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(most);
     #[cfg(target_os = "linux")]
     {
         use std::os::fd::AsRawFd;
         let room = bytes.spare_capacity_mut();
-        let part = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
-        let Ok(offset) = libc::off_t::try_from(offset) else { return };
-        // SAFETY: the vector is of one part, which is the spare capacity of `bytes` and stays so during the call.
+        let part = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: most.min(room.len()) };
+        let Ok(offset) = libc::off_t::try_from(offset) else { return bytes };
+        // SAFETY: the vector is of one part, which is spare capacity of `bytes` and stays so during the call.
         let read = unsafe { libc::preadv2(file.as_raw_fd(), &part, 1, offset, libc::RWF_NOWAIT) };
         if let Ok(read) = usize::try_from(read) {
-            // SAFETY: so many bytes of the spare capacity were written.
-            unsafe { bytes.set_len(bytes.len() + read) };
+            // SAFETY: `bytes` is empty, and so many bytes of its capacity were written.
+            unsafe { bytes.set_len(read) };
         }
     }
+    bytes
 }
 
 fn random_id() -> io::Result<String> {

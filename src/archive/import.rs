@@ -1,6 +1,7 @@
 //! Files on their way in: what people and programs bring over HTTP, one by one or in ZIP files. Behind the head of a file
 //! it is the way of every instance, [`receive`](super::receive).
 
+mod directory;
 mod spool;
 mod upload;
 
@@ -25,6 +26,11 @@ const AT_ONCE: usize = 8;
 
 /// Files that are taken out of one ZIP file.
 pub const MOST_ENTRIES: usize = 100_000;
+
+/// How many times longer than itself what is in a ZIP file may be.
+const MOST_RATIO: u64 = 200;
+/// And so much of a small one, bytes.
+const LEAST_UNZIPPED: u64 = 1 << 30;
 
 /// How much of an entry of a ZIP file is taken out at once, bytes.
 const PIECE: usize = 64 * 1024;
@@ -81,9 +87,13 @@ impl FileReception {
         }
     }
 
-    /// Whether what still comes makes no difference: this is no instance.
-    pub fn is_refused(&self) -> bool {
-        matches!(self.part, Part::Refused(_))
+    /// Whether what still comes makes no difference: this is no instance, or none that can be kept.
+    pub fn is_settled(&self) -> bool {
+        match &self.part {
+            Part::Head(_) => false,
+            Part::DataSet { reception, .. } => reception.is_lost(),
+            Part::Refused(_) => true,
+        }
     }
 
     /// The head is there.
@@ -205,7 +215,12 @@ impl Intake {
         file.begin();
         let identity = file.identity();
         let runtime = self.archive.inner.runtime.clone();
-        let result = runtime.clone().spawn_blocking(move || runtime.block_on(file.finish()));
+        // The threads that may wait are those of everybody.
+        let place = runtime.block_on(self.archive.inner.finishing.clone().acquire_owned());
+        let result = runtime.clone().spawn_blocking(move || {
+            let _place = place;
+            runtime.block_on(file.finish())
+        });
         self.finishing.push_back(Finishing { name, identity, result });
     }
 
@@ -228,23 +243,23 @@ impl Intake {
 
     /// Takes every file out of a ZIP file, in its order.
     pub fn unzip(&mut self, zip: File, each: &mut dyn FnMut(Received)) -> Result<(), NotUnzipped> {
+        directory::check(&zip).map_err(NotUnzipped)?;
+        let length = zip.metadata().map_or(0, |file| file.len());
         let mut zip = zip;
         zip.rewind().map_err(|err| NotUnzipped(err.to_string()))?;
         let mut zip =
             zip::ZipArchive::new(BufReader::new(zip)).map_err(|err| NotUnzipped(err.to_string()))?;
-        if zip.len() > MOST_ENTRIES {
-            return Err(NotUnzipped(format!("it holds more than {MOST_ENTRIES} files")));
-        }
+        // Real ones are shorter than what is in them by much less, and no two entries share their bytes.
+        let mut left = length.saturating_mul(MOST_RATIO).saturating_add(LEAST_UNZIPPED);
         let mut piece = vec![0; PIECE];
-        for number in 0..zip.len() {
+        for number in 0..zip.len().min(MOST_ENTRIES) {
             let name = zip.name_for_index(number).and_then(Result::ok);
             let name = name.map(|name| name.into_owned()).unwrap_or_default();
             let mut entry = match zip.by_index(number) {
                 Ok(entry) if entry.is_dir() => continue,
                 Ok(entry) => entry,
                 Err(err) => {
-                    let result = Err(Refusal::NotUnzipped(err.to_string()));
-                    each(Received { name, identity: Identity::default(), result });
+                    each(Received::not_unzipped(name, err.to_string()));
                     continue;
                 }
             };
@@ -256,8 +271,12 @@ impl Intake {
                 match entry.read(&mut piece) {
                     Ok(0) => break None,
                     Ok(length) => {
+                        left = left.saturating_sub(length as u64);
+                        if left == 0 {
+                            break Some("what is in the file is too much for its length".to_owned());
+                        }
                         file.push(Bytes::copy_from_slice(piece.get(..length).unwrap_or_default()));
-                        if file.is_refused() {
+                        if file.is_settled() {
                             break None;
                         }
                     }
@@ -266,19 +285,25 @@ impl Intake {
             };
             let received = match broken {
                 None => self.complete(name, file),
-                Some(why) => {
-                    let (identity, result) = (file.identity(), Err(Refusal::NotUnzipped(why)));
-                    Some(Received { name, identity, result })
-                }
+                Some(why) => Some(Received::not_unzipped(name, why)),
             };
             if let Some(received) = received {
                 each(received);
+            }
+            if left == 0 {
+                break;
             }
         }
         while let Some(received) = self.next_answer() {
             each(received);
         }
         Ok(())
+    }
+}
+
+impl Received {
+    fn not_unzipped(name: String, why: String) -> Received {
+        Received { name, identity: Identity::default(), result: Err(Refusal::NotUnzipped(why)) }
     }
 }
 

@@ -23,6 +23,8 @@ pub const ROOT: &str = "filmroom-root:cc1d36f4b5e14a3c9a4f:";
 #[derive(Debug, Clone)]
 pub struct Kept {
     path: PathBuf,
+    /// Where files are that a start removes.
+    incoming: PathBuf,
     /// Of what it is made.
     made_of: String,
 }
@@ -37,8 +39,9 @@ impl Archive {
         }
         let name = hex::encode(hasher.finalize());
         let (folder, name) = name.split_at(2);
-        let path = self.inner.storage.root().join("metadata").join(folder).join(name);
-        Kept { path, made_of: format!("{made_of}\n") }
+        let storage = &self.inner.storage;
+        let path = storage.root().join("metadata").join(folder).join(name);
+        Kept { path, incoming: storage.incoming(), made_of: format!("{made_of}\n") }
     }
 }
 
@@ -52,9 +55,11 @@ impl Kept {
         Some(text)
     }
 
-    /// Keeps a text. Waits for the disk. That it cannot be kept is no fault of who asked for it.
-    pub fn write(&self, text: &[u8]) {
-        if let Err(err) = self.try_write(text) {
+    /// Keeps a text, where there is room. Waits for the disk. That it cannot be kept is no fault of who asked for it.
+    pub fn write(&self, archive: &Archive, text: &[u8]) {
+        if archive.inner.storage.has_room().is_ok_and(|has_room| has_room)
+            && let Err(err) = self.try_write(text)
+        {
             tracing::warn!(%err, path = %self.path.display(), "metadata could not be kept");
         }
     }
@@ -64,7 +69,7 @@ impl Kept {
         fs::create_dir_all(folder)?;
         let mut bits = [0; 8];
         getrandom::fill(&mut bits).map_err(io::Error::other)?;
-        let part = self.path.with_extension(format!("{}.part", hex::encode(bits)));
+        let part = self.incoming.join(format!("{}.part", hex::encode(bits)));
         let written = (|| {
             let mut file = fs::File::create_new(&part)?;
             file.write_all(self.made_of.as_bytes())?;
@@ -101,13 +106,16 @@ mod tests {
     #[test]
     fn what_is_kept_is_read_unless_it_is_of_something_else_or_broken() {
         let folder = tempfile::tempdir().expect("a folder");
-        let kept =
-            |made_of: &str| Kept { path: folder.path().join("ab/cd"), made_of: format!("{made_of}\n") };
+        let kept = |made_of: &str| Kept {
+            path: folder.path().join("ab/cd"),
+            incoming: folder.path().to_owned(),
+            made_of: format!("{made_of}\n"),
+        };
         assert_eq!(kept("1").read(), None);
-        kept("1").write(b"text");
+        kept("1").try_write(b"text").expect("a file");
         assert_eq!(kept("1").read().as_deref(), Some(&b"text"[..]));
         assert_eq!(kept("2").read(), None);
-        kept("2").write(b"other");
+        kept("2").try_write(b"other").expect("a file");
         assert_eq!(kept("1").read(), None);
         assert_eq!(kept("2").read().as_deref(), Some(&b"other"[..]));
         let bytes = fs::read(folder.path().join("ab/cd")).expect("a file");

@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use mysql_async::Conn;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 use crate::codec::Decoder;
 use crate::db::audit::{Entry, Journal};
@@ -46,7 +47,12 @@ struct Inner {
     totals: find::KeptTotals,
     journal: Journal,
     decoder: Decoder,
+    /// Threads that put what came over HTTP into the archive.
+    finishing: Arc<Semaphore>,
 }
+
+/// Of them at once.
+const FINISHING: usize = 24;
 
 /// What kept the archive from doing what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +103,7 @@ impl Archive {
             totals,
             journal,
             decoder,
+            finishing: Arc::new(Semaphore::new(FINISHING)),
         };
         Ok(Archive { inner: Arc::new(inner) })
     }

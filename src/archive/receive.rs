@@ -11,7 +11,8 @@
 mod audited;
 
 use std::collections::VecDeque;
-use std::io::{self, Seek, SeekFrom};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
@@ -101,6 +102,8 @@ impl Said {
 pub struct Source {
     /// For the audit trail.
     pub actor: Actor,
+    /// Likewise: with which token.
+    pub details: String,
     /// Calling AE title; empty for who has none.
     pub ae_title: String,
     /// IP address.
@@ -227,7 +230,7 @@ impl Reception {
     }
 
     /// Whether nothing that still comes can make it an instance we keep.
-    fn is_lost(&self) -> bool {
+    pub fn is_lost(&self) -> bool {
         matches!(self.writing, Writing::Failed(_)) || self.received > MAXIMUM_BYTES
     }
 
@@ -273,7 +276,7 @@ impl Reception {
         let series_instance_uid = pending.attributes.series.series_instance_uid.as_str().to_owned();
         let path = placed.path().clone();
         let receipt = source.audited.receipt(&study_instance_uid).await;
-        pending.audit = receipt.is_some().then(|| received(&pending.attributes, source.actor));
+        pending.audit = receipt.is_some().then(|| received(&pending.attributes, &source));
         let outcome = match store(&archive, pending, placed).await? {
             Ok(outcome) => outcome,
             Err(failure) => {
@@ -419,7 +422,7 @@ fn seal(
         let said =
             Said::ByFile(Some(instance.sop_class_uid.clone()), Some(instance.sop_instance_uid.clone()));
         let mut again = open(storage, &Provenance { said, ..provenance.clone() })?;
-        io::copy(file, again.incoming.file()).map_err(file_error)?;
+        copy(file, &mut again.incoming, storage)?;
         (incoming, data_set_offset) = (again.incoming, again.data_set_offset);
     }
     let file = incoming.file();
@@ -454,15 +457,30 @@ fn seal(
     Ok((pending, placed))
 }
 
+/// Copies the rest of a file, as long as there is room.
+fn copy(from: &mut File, to: &mut Incoming, storage: &Storage) -> Result<(), Error> {
+    let mut piece = vec![0; BEGIN_EVERY];
+    loop {
+        let read = from.read(&mut piece).map_err(file_error)?;
+        if read == 0 {
+            return Ok(());
+        }
+        if !storage.has_room()? {
+            return Err(Error::DiskFull);
+        }
+        to.append(piece.get(..read).unwrap_or_default()).map_err(file_error)?;
+    }
+}
+
 /// The line of the audit trail for the first instance of a study from somebody.
-fn received(attributes: &Attributes, actor: Actor) -> Entry {
+fn received(attributes: &Attributes, source: &Source) -> Entry {
     let study = attributes.study.study_instance_uid.as_str();
     let patient = audit::Patient {
         patient_id: attributes.patient.patient_id.clone(),
         issuer_of_patient_id: attributes.patient.issuer_of_patient_id.clone(),
         patient_name: attributes.patient.patient_name.clone(),
     };
-    Entry::of(actor, Action::Receive, "").study(study).patient(patient)
+    Entry::of(source.actor.clone(), Action::Receive, source.details.as_str()).study(study).patient(patient)
 }
 
 /// A full disk has a name of its own, because its cure is another one.

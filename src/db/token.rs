@@ -122,11 +122,11 @@ pub async fn add_for_study(
             "DELETE FROM token
               WHERE user_key = :user_key
                 AND study_key IS NOT NULL
-                AND NOT (",
+                AND ((study_key = :study_key AND last_used_at IS NULL) OR NOT (",
             is_good!(),
-            ")"
+            "))"
         ),
-        params! { "user_key" => user_key },
+        params! { "user_key" => user_key, "study_key" => study_key },
     )
     .await?;
     conn.exec_drop(
@@ -187,7 +187,7 @@ pub async fn of_user(conn: &mut impl Queryable, user_key: u64) -> Result<Vec<Lis
             ") AS is_expired
                FROM token
               WHERE user_key = :user_key
-              ORDER BY token_key DESC
+              ORDER BY study_key IS NOT NULL, token_key DESC
               LIMIT 200"
         ),
         params! { "user_key" => user_key },

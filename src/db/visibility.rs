@@ -234,6 +234,10 @@ mod tests {
         for visibility in
             [Visibility::All, Visibility::Study { study_key: 1 }, own(""), own("Smith^John\nYamada*")]
         {
+            let nested = Visibility::OneOf { study_key: 2, of: Box::new(visibility.clone()) };
+            for condition in [nested.of_one(), nested.of_many()] {
+                assert_eq!(condition.sql.matches('?').count(), condition.params.len(), "{condition:?}");
+            }
             for condition in [visibility.of_one(), visibility.of_many()] {
                 assert_eq!(condition.sql.matches('?').count(), condition.params.len(), "{condition:?}");
             }

@@ -149,6 +149,8 @@ impl<F: FnMut(&ElementPath) -> String> Writer<'_, '_, F> {
         self.put_added(Some(value.tag), value.is_top);
         let is_bulk = match value.vr {
             _ if is_pixel_data(value.tag) && value.is_top => value.length > 0,
+            // Who may look at metadata may not take every document away.
+            _ if value.tag == tags::ENCAPSULATED_DOCUMENT && value.is_top => value.length > 0,
             vr if value::is_binary(vr) => value.length > LONGEST_INLINE,
             _ => value.length > LONGEST_VALUE,
         };

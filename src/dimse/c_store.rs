@@ -94,6 +94,7 @@ pub(super) fn provenance(
         transfer_syntax: context.transfer_syntax.parse().map_err(|_| unusable("The transfer syntax"))?,
         source: Source {
             actor,
+            details: String::new(),
             ae_title: caller.ae_title.clone(),
             address: caller.address.clone(),
             audited: caller.audited.clone(),

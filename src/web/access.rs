@@ -239,8 +239,11 @@ async fn with_address(app: &App, token: &str, client: &Client) -> Result<Who, Er
     }
 }
 
-fn token_in_address(request: &HttpRequest) -> Option<String> {
-    let is_dicomweb = request.path().starts_with(dicomweb::ROOT) && request.method().is_safe();
+/// What stands behind `access_token` in an address of DICOMweb that is read.
+pub(super) fn token_in_address(request: &HttpRequest) -> Option<String> {
+    let path = request.path();
+    let is_dicomweb = path.starts_with(dicomweb::ROOT) || path == dicomweb::WADO_URI;
+    let is_dicomweb = is_dicomweb && request.method().is_safe();
     let mut parameters = url::form_urlencoded::parse(request.query_string().as_bytes());
     let token = parameters.find(|(name, _)| name == "access_token").filter(|_| is_dicomweb);
     token.map(|(_, value)| value.into_owned())

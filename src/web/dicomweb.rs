@@ -24,6 +24,8 @@ use crate::dicom::uid::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
 
 /// Where all of it is.
 pub const ROOT: &str = "/dicom-web";
+/// But WADO-URI.
+pub const WADO_URI: &str = "/wado";
 
 /// The beginning of the addresses of a caller's own view: `https://pacs.local/dicom-web`.
 pub(super) fn root(caller: &Caller) -> String {

@@ -14,7 +14,7 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use askama::Template;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::access::{CLEAR_SITE_DATA, caller_of};
+use super::access::{CLEAR_SITE_DATA, caller_of, token_in_address};
 use super::page::{self, Layout};
 use crate::archive;
 use crate::db;
@@ -128,6 +128,9 @@ impl ResponseError for Error {
             Error::SignIn => {
                 response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"filmroom\""));
             }
+            Error::Unavailable(_) => {
+                response.insert_header((header::RETRY_AFTER, "10"));
+            }
             Error::TooMany(wait) => {
                 response.insert_header((header::RETRY_AFTER, wait.as_secs().max(1).to_string()));
             }
@@ -177,7 +180,10 @@ pub async fn render(
 
 /// For a browser that asked for a page: where to go first.
 fn elsewhere(err: &Error, request: &HttpRequest) -> Option<HttpResponse> {
-    if !page::is_wanted(request) || !request.method().is_safe() {
+    // Whoever came with a token or a password is not helped by the page for people.
+    let is_program =
+        request.headers().contains_key(header::AUTHORIZATION) || token_in_address(request).is_some();
+    if !page::is_wanted(request) || !request.method().is_safe() || is_program {
         return None;
     }
     match err {

@@ -295,8 +295,7 @@ pub(super) fn chunks_of(
                 return Ok(None);
             }
             // What is in memory already comes without another thread.
-            let mut bytes = Vec::with_capacity(left.min(CHUNK));
-            read_from_memory(&file, offset, &mut bytes);
+            let mut bytes = read_from_memory(&file, offset, left.min(CHUNK));
             if bytes.is_empty() {
                 let read = move || {
                     let mut bytes = vec![0; left.min(CHUNK_OF_DISK)];

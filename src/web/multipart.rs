@@ -14,8 +14,45 @@ const LONGEST_PREAMBLE: usize = 64 * 1024;
 /// The header of a part, bytes.
 const LONGEST_HEADER: usize = 16 * 1024;
 
-/// A body as it comes, or why no more of it does.
-pub type Body = mpsc::Receiver<Result<Bytes, String>>;
+/// A body as it comes.
+pub struct Body {
+    arrivals: mpsc::Receiver<Arrival>,
+    has_ended: bool,
+}
+
+/// What comes of a body. That no more comes is its end only where it is said.
+#[derive(Debug)]
+pub enum Arrival {
+    /// The next bytes.
+    Piece(Bytes),
+    /// All of it has come.
+    End,
+    /// The rest will not.
+    Lost(String),
+}
+
+impl Body {
+    /// What comes from there.
+    pub fn new(arrivals: mpsc::Receiver<Arrival>) -> Body {
+        Body { arrivals, has_ended: false }
+    }
+
+    /// Waits for the next bytes; none at its end.
+    pub fn piece(&mut self) -> Result<Option<Bytes>, Broken> {
+        if self.has_ended {
+            return Ok(None);
+        }
+        match self.arrivals.blocking_recv() {
+            Some(Arrival::Piece(bytes)) => Ok(Some(bytes)),
+            Some(Arrival::End) => {
+                self.has_ended = true;
+                Ok(None)
+            }
+            Some(Arrival::Lost(why)) => Err(Broken::Connection(why)),
+            None => Err(Broken::Connection("the connection was closed".to_owned())),
+        }
+    }
+}
 
 /// Why a body cannot be read further.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -266,14 +303,9 @@ impl Multipart {
     }
 
     fn fill(&mut self) -> Result<(), Broken> {
-        match self.body.blocking_recv() {
-            Some(Ok(bytes)) => {
-                self.buffer.extend_from_slice(&bytes);
-                Ok(())
-            }
-            Some(Err(why)) => Err(Broken::Connection(why)),
-            None => Err(Broken::Ended),
-        }
+        let piece = self.body.piece()?.ok_or(Broken::Ended)?;
+        self.buffer.extend_from_slice(&piece);
+        Ok(())
     }
 }
 
@@ -283,13 +315,13 @@ mod tests {
     use proptest::prelude::*;
 
     fn read(chunks: Vec<&[u8]>, boundary: &str) -> (Vec<(Header, Vec<u8>)>, Option<Broken>) {
-        let (sender, body) = mpsc::channel(chunks.len().max(1));
+        let (sender, body) = mpsc::channel(chunks.len() + 1);
         for chunk in chunks {
-            sender.try_send(Ok(Bytes::copy_from_slice(chunk))).expect("room");
+            sender.try_send(Arrival::Piece(Bytes::copy_from_slice(chunk))).expect("room");
         }
-        drop(sender);
+        sender.try_send(Arrival::End).expect("room");
         let mut parts = Vec::new();
-        let mut multipart = match Multipart::new(body, boundary) {
+        let mut multipart = match Multipart::new(Body::new(body), boundary) {
             Ok(multipart) => multipart,
             Err(err) => return (parts, Some(err)),
         };
@@ -366,6 +398,16 @@ mod tests {
         assert_eq!(data(&before).1, Some(Broken::NoPart("b".into())));
         assert_eq!(read(vec![], "").1, Some(Broken::NoBoundary));
         assert_eq!(read(vec![], &"x".repeat(201)).1, Some(Broken::NoBoundary));
+    }
+
+    #[test]
+    fn that_nothing_more_comes_is_no_end() {
+        let (sender, body) = mpsc::channel(1);
+        sender.try_send(Arrival::Piece(Bytes::from_static(b"half"))).expect("room");
+        drop(sender);
+        let mut body = Body::new(body);
+        assert_eq!(body.piece(), Ok(Some(Bytes::from_static(b"half"))));
+        assert!(matches!(body.piece(), Err(Broken::Connection(_))));
     }
 
     proptest! {

@@ -80,7 +80,8 @@ fn settings(app: &App, caller: &Caller) -> Result<HttpResponse, Error> {
 /// Shared memory, which the viewer computes volumes in, is for pages that keep to themselves: that is what the embedder
 /// policy says, here and for its workers.
 async fn answer(request: &HttpRequest, made: Made) -> Result<HttpResponse, Error> {
-    let tag = EntityTag::new_strong(made.tag);
+    // Weak, because it is zipped for some.
+    let tag = EntityTag::new_weak(made.tag);
     let is_seen = match IfNoneMatch::parse(request) {
         Ok(IfNoneMatch::Any) => true,
         Ok(IfNoneMatch::Items(seen)) => seen.iter().any(|seen| seen.weak_eq(&tag)),

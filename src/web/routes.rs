@@ -245,6 +245,7 @@ async fn nothing_here(request: HttpRequest) -> Result<HttpResponse, error::Error
         }
     }
     methods.sort_unstable();
+    methods.dedup();
     if methods.is_empty() {
         return Err(error::Error::NotFound);
     }

@@ -68,7 +68,7 @@ impl Transport {
     /// Whether requests for this name are ours to answer. A page of another site can have its own name point here
     /// (DNS rebinding); where browsers are on this machine only names of this machine count.
     pub fn serves(&self, client: &Client) -> bool {
-        *self != Transport::Loopback || names_this_machine(&client.host)
+        is_host(&client.host) && (*self != Transport::Loopback || names_this_machine(&client.host))
     }
 
     /// Whether nobody on the way could have listened, as far as that was promised: behind a proxy what came to it by
@@ -125,6 +125,11 @@ fn address_of(text: &str) -> Option<IpAddr> {
 
 fn is_in(nets: &[IpNet], address: IpAddr) -> bool {
     nets.iter().any(|net| net.contains(&address))
+}
+
+/// Whether a Host header can be a name or an address with a port. It stands in addresses that others read.
+fn is_host(host: &str) -> bool {
+    host.chars().all(|letter| letter.is_ascii_alphanumeric() || "-._~:[]%".contains(letter))
 }
 
 /// A path without a slash at its end, if it can be the beginning of ours.
@@ -213,6 +218,8 @@ mod tests {
             prefix: String::new(),
         };
         assert_eq!(stranger, expected);
+        assert!(Transport::Plain.serves(&stranger));
+        assert!(!Transport::Plain.serves(&Client { host: "a\"b".into(), ..stranger.clone() }));
         for wrong in ["pacs", "//example.org", "/a b", "/a\"", "/a?b"] {
             assert_eq!(path(wrong), None, "{wrong}");
         }

@@ -3,6 +3,8 @@
 
 pub mod pieces;
 
+use std::collections::BTreeSet;
+
 use actix_web::http::header;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
@@ -28,6 +30,8 @@ const LONGEST_NAME: usize = 300;
 const LONGEST_TOKEN: usize = 200;
 /// Files that a page tells of one by one.
 const MOST_SHOWN: usize = 500;
+/// Studies that it leads to.
+const MOST_STUDIES: usize = 100;
 
 /// What became of a file.
 #[derive(Debug, Clone, Serialize)]
@@ -36,33 +40,75 @@ pub struct FileRow {
     words: String,
     /// `stored`, `here`, `quarantined` or `refused`
     outcome: &'static str,
-    /// Where it is to be seen.
-    study: Option<String>,
     /// Sending it again may help.
     again: bool,
 }
 
-impl FileRow {
-    fn of(received: &Received) -> FileRow {
+/// What became of files, however many.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Tally {
+    stored: usize,
+    here: usize,
+    quarantined: usize,
+    refused: usize,
+    /// What did not go well first; not of all where there are many.
+    files: Vec<FileRow>,
+    /// How many of `files` did not go well.
+    #[serde(skip)]
+    unwell: usize,
+    /// Where they are to be seen.
+    studies: BTreeSet<String>,
+}
+
+impl Tally {
+    /// One more.
+    fn add(&mut self, received: &Received) {
         let Received { name, result, .. } = received;
         let stored = result.as_ref().ok();
-        let outcome = match stored.map(|stored| stored.outcome) {
-            Some(Outcome::Stored) => "stored",
-            Some(Outcome::AlreadyHeld) => "here",
-            Some(Outcome::Quarantined | Outcome::AlreadyQuarantined) => "quarantined",
-            None => "refused",
+        let (count, outcome) = match stored.map(|stored| stored.outcome) {
+            Some(Outcome::Stored) => (&mut self.stored, "stored"),
+            Some(Outcome::AlreadyHeld) => (&mut self.here, "here"),
+            Some(Outcome::Quarantined | Outcome::AlreadyQuarantined) => {
+                (&mut self.quarantined, "quarantined")
+            }
+            None => (&mut self.refused, "refused"),
         };
-        FileRow {
-            name: name.clone(),
-            words: in_words(result),
-            outcome,
-            study: stored.map(|stored| stored.study_instance_uid.clone()),
-            again: may_pass(result),
+        *count += 1;
+        let is_well = matches!(outcome, "stored" | "here");
+        if let Some(stored) = stored.filter(|_| is_well && self.studies.len() < MOST_STUDIES) {
+            self.studies.insert(stored.study_instance_uid.clone());
+        }
+        let row = FileRow { name: name_of(name), words: in_words(result), outcome, again: may_pass(result) };
+        match is_well {
+            true if self.files.len() < MOST_SHOWN => self.files.push(row),
+            true => {}
+            false if self.unwell < MOST_SHOWN => {
+                self.files.insert(self.unwell, row);
+                self.unwell += 1;
+                self.files.truncate(MOST_SHOWN);
+            }
+            false => {}
         }
     }
 
-    fn is_well(&self) -> bool {
-        matches!(self.outcome, "stored" | "here")
+    fn all(&self) -> usize {
+        self.stored + self.here + self.quarantined + self.refused
+    }
+
+    /// `12 stored, 3 here already, 1 not stored`
+    fn summary(&self) -> String {
+        let parts = [
+            (self.stored, "stored"),
+            (self.here, "here already"),
+            (self.quarantined, "in quarantine"),
+            (self.refused, "not stored"),
+        ];
+        let said: Vec<String> = parts
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, words)| format!("{count} {words}"))
+            .collect();
+        if said.is_empty() { "There was no file in the form".to_owned() } else { said.join(", ") }
     }
 }
 
@@ -75,11 +121,8 @@ struct UploadPage {
 
 /// What a form brought.
 struct Done {
-    /// `12 stored, 3 were here already, 1 not stored`
     summary: String,
-    studies: Vec<String>,
-    /// What did not go well first.
-    rows: Vec<FileRow>,
+    tally: Tally,
     /// Why not all of it was read.
     broken: Option<String>,
     left_out: usize,
@@ -108,32 +151,10 @@ pub async fn take(
     let token = caller.form_token();
     let (archive, source) = (app.archive.clone(), app.intakes.source(&caller));
     let read = move |body| taken(&archive, &source, body, &boundary, &token);
-    let (mut rows, broken) = app.intakes.read(payload, read).await??;
-    rows.sort_by_key(FileRow::is_well);
-    let mut studies: Vec<String> = rows.iter().filter_map(|row| row.study.clone()).collect();
-    studies.sort();
-    studies.dedup();
-    let summary = summary(&rows);
-    let left_out = rows.len().saturating_sub(MOST_SHOWN);
-    rows.truncate(MOST_SHOWN);
-    let done = Some(Done { summary, studies, rows, broken, left_out });
+    let (tally, broken) = app.intakes.read(&app, &caller, payload, read).await??;
+    let left_out = tally.all().saturating_sub(tally.files.len());
+    let done = Some(Done { summary: tally.summary(), tally, broken, left_out });
     page::html(&UploadPage { layout, done })
-}
-
-fn summary(rows: &[FileRow]) -> String {
-    let count = |outcome: &str| rows.iter().filter(|row| row.outcome == outcome).count();
-    let parts = [
-        (count("stored"), "stored"),
-        (count("here"), "here already"),
-        (count("quarantined"), "in quarantine"),
-        (count("refused"), "not stored"),
-    ];
-    let said: Vec<String> = parts
-        .iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, words)| format!("{count} {words}"))
-        .collect();
-    if said.is_empty() { "There was no file in the form".to_owned() } else { said.join(", ") }
 }
 
 /// Reads a form: the token first, then files.
@@ -143,7 +164,7 @@ fn taken(
     body: Body,
     boundary: &str,
     token: &str,
-) -> Result<(Vec<FileRow>, Option<String>), Error> {
+) -> Result<(Tally, Option<String>), Error> {
     let invalid = |broken: Broken| Error::Invalid(page::sentence(&broken.to_string()));
     let mut parts = Multipart::new(body, boundary).map_err(invalid)?;
     let first = parts.next_part().map_err(invalid)?;
@@ -154,17 +175,12 @@ fn taken(
     if !secret::is_equal(token.as_bytes(), said.trim().as_bytes()) {
         return Err(Error::Forbidden(STALE_FORM));
     }
-    let mut rows = Vec::new();
-    let broken = files(archive, source, &mut parts, &mut rows).err();
-    Ok((rows, broken.map(|broken| page::sentence(&broken.to_string()))))
+    let mut tally = Tally::default();
+    let broken = files(archive, source, &mut parts, &mut tally).err();
+    Ok((tally, broken.map(|broken| page::sentence(&broken.to_string()))))
 }
 
-fn files(
-    archive: &Archive,
-    source: &Source,
-    parts: &mut Multipart,
-    rows: &mut Vec<FileRow>,
-) -> Result<(), Broken> {
+fn files(archive: &Archive, source: &Source, parts: &mut Multipart, tally: &mut Tally) -> Result<(), Broken> {
     while let Some(header) = parts.next_part()? {
         let Some(name) = disposition(&header, "filename") else { continue };
         let intake = Intake::new(archive, source.clone(), None);
@@ -176,7 +192,7 @@ fn files(
         if name.is_empty() && upload.received() == 0 {
             continue;
         }
-        upload.finish(&mut |received| rows.push(FileRow::of(&received)));
+        upload.finish(&mut |received| tally.add(&received));
     }
     Ok(())
 }

@@ -9,6 +9,8 @@ const AT_ONCE = 3;
 const PAUSES = [500, 1000, 2000, 4000, 8000, 15000];
 const ATTEMPTS = 45;
 const MOST_SHOWN = 500;
+// For a large ZIP about an hour.
+const MOST_WAITS = 400;
 
 const form = document.querySelector("[data-upload]");
 const report = document.querySelector("[data-upload-report]");
@@ -33,16 +35,26 @@ async function ask(address, options) {
 async function send(job) {
   const address = form.dataset.upload + job.id;
   let failures = 0;
+  let waits = 0;
   let offset = 0;
   let isKnown = true;
   for (;;) {
     try {
       if (!isKnown) {
         const now = await ask(address);
-        if (now.files) return now.files;
+        if (now.done) return now.done;
         if (now.busy) {
-          await pause(1000);
+          waits += 1;
+          if (waits > MOST_WAITS) throw new Refused("The archive has not finished it. Look in the list of studies.");
+          await pause(Math.min(1000 + waits * 100, 10000));
           continue;
+        }
+        waits = 0;
+        if (now.received < offset) {
+          // It has been forgotten meanwhile: that is a failure too, or this would never end.
+          failures += 1;
+          progress(job, now.received);
+          await pause(PAUSES[Math.min(failures, PAUSES.length) - 1]);
         }
         offset = now.received;
         isKnown = true;
@@ -50,9 +62,11 @@ async function send(job) {
       const query = new URLSearchParams({ offset, size: job.file.size, name: job.name });
       const body = job.file.slice(offset, offset + PIECE);
       const answer = await ask(`${address}?${query}`, { method: "POST", body });
-      if (answer.files) return answer.files;
-      if (answer.busy) {
+      if (answer.done) return answer.done;
+      if (answer.busy || answer.received <= offset) {
         isKnown = false;
+        if (!answer.busy) failures += 1;
+        if (failures > ATTEMPTS) throw new Error("it is forgotten again and again");
         continue;
       }
       failures = 0;
@@ -99,22 +113,27 @@ function summarize() {
   part("again").hidden = isRunning || state.failed.length === 0;
 }
 
+function lead(study) {
+  if (state.studies.has(study)) return;
+  state.studies.add(study);
+  const link = document.createElement("a");
+  link.href = `/studies/${encodeURIComponent(study)}`;
+  link.textContent = "Open the study";
+  const uid = document.createElement("code");
+  uid.className = "uid";
+  uid.textContent = study.length > 24 ? `${study.slice(0, 10)}…${study.slice(-10)}` : study;
+  uid.title = study;
+  const item = document.createElement("li");
+  item.append(link, " ", uid);
+  part("studies").append(item);
+}
+
+function count(name, more) {
+  if (more > 0) state.counts[name] = (state.counts[name] ?? 0) + more;
+}
+
 // What did not go well stands at the top and is always shown.
 function list(row) {
-  state.counts[row.outcome] = (state.counts[row.outcome] ?? 0) + 1;
-  if (row.study && !state.studies.has(row.study)) {
-    state.studies.add(row.study);
-    const link = document.createElement("a");
-    link.href = `/studies/${encodeURIComponent(row.study)}`;
-    link.textContent = "Open the study";
-    const uid = document.createElement("code");
-    uid.className = "uid";
-    uid.textContent = row.study.length > 24 ? `${row.study.slice(0, 10)}…${row.study.slice(-10)}` : row.study;
-    uid.title = row.study;
-    const item = document.createElement("li");
-    item.append(link, " ", uid);
-    part("studies").append(item);
-  }
   const isWell = row.outcome === "stored" || row.outcome === "here";
   if (isWell && state.shown >= MOST_SHOWN) {
     part("more").hidden = false;
@@ -141,16 +160,18 @@ function list(row) {
 }
 
 async function run(job) {
-  let rows;
+  let tally;
   try {
-    rows = await send(job);
+    tally = await send(job);
   } catch (error) {
     const words = error instanceof Refused ? error.message : `Not sent: ${error.message}`;
-    rows = [{ name: job.name, words, outcome: "lost", again: true }];
+    tally = { lost: 1, files: [{ name: job.name, words, outcome: "lost", again: true }], studies: [] };
   }
   progress(job, job.file.size);
-  if (rows.some((row) => row.again)) state.failed.push(job);
-  for (const row of rows) list({ ...row, name: rows.length === 1 && row.name === "" ? job.name : row.name });
+  for (const [name] of WORDS) count(name, tally[name] ?? 0);
+  for (const study of tally.studies) lead(study);
+  if (tally.files.some((row) => row.again)) state.failed.push(job);
+  for (const row of tally.files) list(row);
 }
 
 async function work() {
@@ -183,6 +204,7 @@ async function take(files) {
       begin();
     }
   } catch (error) {
+    count("lost", 1);
     list({ name: "", words: `Some files cannot be read: ${error.message}`, outcome: "lost" });
   }
   summarize();

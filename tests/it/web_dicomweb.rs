@@ -325,6 +325,17 @@ async fn every_address_says_to_anybody_what_can_be_done_there_and_lets_no_other_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_no_good_leads_no_browser_round_in_circles() {
+    let pacs = TestServer::start().await;
+    let asked = pacs.admin.get_with(
+        "/dicom-web/studies?access_token=filmroom_00000000000000000000000000000000",
+        &[("accept", "text/html")],
+    );
+    assert_eq!(asked.await.status(), 401);
+    assert_eq!(pacs.admin.get_with("/dicom-web/studies", &[("host", "a\"b")]).await.status(), 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn behind_a_proxy_addresses_are_those_of_the_proxy() {
     let trusted = vec!["127.0.0.1/32".parse().expect("a net")];
     let pacs = TestServer::start_with(|config| config.behind_proxy = trusted).await;

@@ -261,11 +261,26 @@ async fn small_pictures_documents_clips_and_bulk_data_come_as_they_are_asked_for
         format!("/dicom-web/studies/1.2.3.8/series/1.2.3.8.1/instances/{}", document.sop_instance_uid);
     let metadata: Value = pacs.get(&format!("{of_document}/metadata")).await.json().await.expect("JSON");
     let address = metadata[0]["00420011"]["BulkDataURI"].as_str().expect("an address");
+    let small = without_pixels(
+        slice(8, 8, 1, 2)
+            .text(tags::SOP_CLASS_UID, VR::UI, uids::ENCAPSULATED_PDF_STORAGE)
+            .bytes(tags::ENCAPSULATED_DOCUMENT, VR::OB, b"%PDF-1.4".to_vec())
+            .build(),
+    );
+    pacs.store(&small).await;
+    let metadata: Value = pacs
+        .get(&format!("{}/metadata", of_document.replace(".1.1", ".1.2")))
+        .await
+        .json()
+        .await
+        .expect("JSON");
+    assert!(metadata[0]["00420011"]["BulkDataURI"].is_string(), "also a short one is no metadata");
     let path = address.strip_prefix(&pacs.address("")).expect("of ours").to_owned();
     for accept in ["*/*", "application/octet-stream"] {
         let response = pacs.admin.get_with(&path, &[("accept", accept)]).await;
         assert!(response.bytes().await.expect("bytes").starts_with(b"%PDF-1.4"), "{accept}");
     }
+    assert_eq!(pacs.audited("download").await, 2, "each time it is taken away, and not once for all");
     let both = "multipart/related; type=\"video/mp4\", multipart/related; type=\"application/octet-stream\"";
     let response = pacs.admin.get_with(&path, &[("accept", both)]).await;
     assert!(crate::web_wado::parts(response).await[0].1.starts_with(b"%PDF-1.4"));

@@ -201,6 +201,24 @@ async fn broken_bodies_cost_one_request_and_say_what_is_wrong() {
     assert!(warning.contains("The body ends before its last boundary."), "{warning}");
     assert_eq!(pacs.count("instance").await, 1);
 
+    // A file alone has no end but that of the body: one that breaks off is no instance, wherever that is.
+    let at = whole.windows(4).position(|tag| tag == [0xE0, 0x7F, 0x10, 0x00]).expect("Pixel Data");
+    let mut lost = tokio::net::TcpStream::connect(pacs.http).await.expect("a connection");
+    let cookie = &pacs.admin.headers[0].1;
+    let head = format!(
+        "POST /dicom-web/studies HTTP/1.1\r\nhost: {}\r\ncookie: {cookie}\r\ncontent-type: application/dicom\r\ncontent-length: {}\r\n\r\n",
+        pacs.http,
+        whole.len()
+    );
+    let other = slice(1, 1, 1, 7).build().part10();
+    tokio::io::AsyncWriteExt::write_all(&mut lost, &[head.as_bytes(), &other[..at]].concat())
+        .await
+        .expect("bytes");
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    drop(lost);
+    tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+    assert_eq!(pacs.count("instance").await, 1, "an instance without its pixels");
+
     // More parts than anybody has.
     let body = b"--x\r\n\r\n\r\n".repeat(100_001);
     let response =
@@ -287,12 +305,14 @@ async fn metadata_that_is_no_instance_is_refused_in_words() {
     for (metadata, status, words) in [
         ("{", 400, "The metadata is no JSON"),
         ("7", 400, "The metadata is no array of data sets."),
-        (deep.as_str(), 400, "The metadata is no JSON"),
         ("[]", 400, "There is no instance in the body."),
     ] {
         let (found, said) = answer(request(metadata, "")).await;
         assert!(found == status && said.as_str().is_some_and(|said| said.contains(words)), "{found} {said}");
     }
+    // One that cannot be read is that one alone.
+    let (status, said) = answer(request(&format!("[{deep}]"), "")).await;
+    assert_eq!((status, each(&said, "0008119A", "00081197")), (409, vec![json!(0xC000)]), "{said}");
     let uids = r#""00080016":{"vr":"UI","Value":["1.2.840.10008.5.1.4.1.1.2"]},"00080018":{"vr":"UI","Value":["1.2.3.4"]},
         "0020000D":{"vr":"UI","Value":["1.2.3"]},"0020000E":{"vr":"UI","Value":["1.2.3.1"]}"#;
     for (more, words) in [
@@ -310,6 +330,21 @@ async fn metadata_that_is_no_instance_is_refused_in_words() {
     }
     let (status, said) = answer(request(&format!("[{{{uids}}}]"), "")).await;
     assert_eq!(status, 200, "{said}");
+    // What a part is, its type says, whatever the metadata tells of where it came from; and it is used once.
+    let pixels = |of: &str, uri: &str| {
+        format!(
+            r#"{{{},"00083002":{{"vr":"UI","Value":["1.2.840.10008.1.2.1"]}},"7FE00010":{{"vr":"OB","BulkDataURI":"{uri}"}}}}"#,
+            uids.replace("1.2.3.4", of)
+        )
+    };
+    let part = "\r\n--x\r\nContent-Type: image/jpeg\r\nContent-Location: a\r\n\r\nnot really";
+    let (status, said) =
+        answer(request(&format!("[{},{}]", pixels("1.2.3.8", "a"), pixels("1.2.3.9", "a")), part)).await;
+    assert_eq!((status, each(&said, "00081199", "00081155")), (202, vec![json!("1.2.3.8")]), "{said}");
+    assert_eq!(each(&said, "00081198", "00081155"), ["1.2.3.9"]);
+    let kept: String =
+        pacs.value("SELECT transfer_syntax_uid FROM instance WHERE sop_instance_uid = '1.2.3.8'").await;
+    assert_eq!(kept, "1.2.840.10008.1.2.4.70");
     let xml = "<?xml version=\"1.0\"?><NativeDicomModel xml:space=\"preserve\">\
         <DicomAttribute tag=\"00080016\" vr=\"UI\"><Value number=\"1\">1.2.840.10008.5.1.4.1.1.2</Value></DicomAttribute>\
         <DicomAttribute tag=\"00080018\" vr=\"UI\"><Value number=\"1\">1.2.3.5</Value></DicomAttribute>\

@@ -171,14 +171,37 @@ async fn a_file_in_pieces_goes_on_where_it_stopped() {
 
     let (status, answer) = piece(&person, &token, "a", (received, size), &file[received..]).await;
     assert_eq!(status, 200);
-    assert_eq!(answer["files"][0]["words"], "Stored.");
-    assert_eq!(answer["files"][0]["study"], "1.2.3.1");
+    assert_eq!((&answer["done"]["stored"], &answer["done"]["studies"]), (&json!(1), &json!(["1.2.3.1"])));
+    assert_eq!(answer["done"]["files"][0]["words"], "Stored.");
     // Whose answer was lost asks, and hears it again.
     let again: Value = person.get("/upload/pieces/a").await.json().await.expect("JSON");
     assert_eq!(again, answer);
     assert_eq!(pacs.count("instance").await, 1);
     let stored = std::fs::read(&pacs.files()[0]).expect("a file");
     assert!(stored.ends_with(&file[file.len() - 160_000..]), "what was put together is what was sent");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_are_begun_and_left_are_so_many_and_no_more() {
+    let pacs = TestServer::start().await;
+    let person = pacs.person("technologist", Role::Technologist).await;
+    let token = person.token("/upload").await;
+    for number in 0..40 {
+        let begun = piece(&person, &token, &format!("f{number}"), (0, 1000), b"DICM").await;
+        assert_eq!(begun, (200, json!({ "received": 4 })), "{number}");
+    }
+    assert_eq!(piece(&person, &token, "one-more", (0, 1000), b"DICM").await.0, 503);
+    // The same one anew is no other one, and somebody else is not in the way.
+    assert_eq!(piece(&person, &token, "f1", (0, 1000), b"DI").await, (200, json!({ "received": 2 })));
+    let other = pacs.person("other", Role::Technologist).await;
+    let others = other.token("/upload").await;
+    assert_eq!(piece(&other, &others, "f1", (0, 1000), b"DICM").await.0, 200);
+    // One that comes to its end makes room, and is still told of.
+    let whole = slice(1, 1, 1, 1).build().part10();
+    let (status, done) = piece(&person, &token, "f2", (0, whole.len()), &whole).await;
+    assert_eq!((status, &done["done"]["stored"]), (200, &json!(1)));
+    assert_eq!(piece(&person, &token, "one-more", (0, 1000), b"DICM").await.0, 200);
+    assert_eq!(person.get("/upload/pieces/f2").await.json::<Value>().await.expect("JSON"), done);
 }
 
 /// Gives a file to the input of the page, as choosing it does.

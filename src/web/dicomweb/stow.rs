@@ -52,8 +52,17 @@ pub async fn store(
     let answered = media::choose(&ranges(&request), &ANSWERS)?;
     let source = app.intakes.source(&caller);
     let intake = Intake::new(&app.archive, source, named.study.clone());
-    let taken = app.intakes.read(payload, move |body| take(intake, body, &form)).await?;
-    answer(&taken, &root(&caller), answered)
+    let root = root(&caller);
+    let taken = move |body| answer(&take(intake, body, &form), &root, answered);
+    let Answer { status, body, broken } = app.intakes.read(&app, &caller, payload, taken).await??;
+    let mut response = HttpResponse::build(status);
+    if let Some(broken) = broken {
+        response.insert_header((
+            header::WARNING,
+            format!("299 filmroom \"{}\"", broken.replace(['"', '\\'], "'")),
+        ));
+    }
+    Ok(response.content_type(answered).body(body))
 }
 
 /// In which form instances come.
@@ -141,7 +150,7 @@ fn files(
     let in_words = |broken: Broken| sentence(&broken);
     let mut parts = Multipart::new(body, boundary).map_err(in_words)?;
     let mut number = 0;
-    while let Some(header) = parts.next_part().map_err(in_words)? {
+    while parts.next_part().map_err(in_words)?.is_some() {
         number += 1;
         if number > MOST_PARTS {
             return Err(format!(
@@ -152,23 +161,29 @@ fn files(
         while let Some(data) = parts.next_data().map_err(in_words)? {
             file.push(data);
         }
-        let name = header.get("content-location").unwrap_or_default().to_owned();
-        received.extend(intake.complete(name, file));
+        received.extend(intake.complete(String::new(), file));
     }
     Ok(())
 }
 
 fn file(intake: &mut Intake, mut body: Body, received: &mut Vec<Received>) -> Result<(), String> {
     let mut file = intake.file();
-    while let Some(data) = body.blocking_recv() {
-        file.push(data.map_err(|why| sentence(&Broken::Connection(why)))?);
+    while let Some(data) = body.piece().map_err(|broken| sentence(&broken))? {
+        file.push(data);
     }
     received.extend(intake.complete(String::new(), file));
     Ok(())
 }
 
+/// What is answered.
+struct Answer {
+    status: StatusCode,
+    body: Vec<u8>,
+    broken: Option<String>,
+}
+
 /// The Store Instances Response Module and the status that sums it up, PS3.18 section 10.5.3.
-fn answer(taken: &Taken, root: &str, answered: &str) -> Result<HttpResponse, Error> {
+fn answer(taken: &Taken, root: &str, answered: &str) -> Result<Answer, Error> {
     if taken.received.is_empty() {
         let nothing = "There is no instance in the body.".to_owned();
         return Err(Error::Invalid(taken.broken.clone().unwrap_or(nothing)));
@@ -179,7 +194,9 @@ fn answer(taken: &Taken, root: &str, answered: &str) -> Result<HttpResponse, Err
     for Received { identity, result, .. } in &taken.received {
         match result {
             Ok(stored) => {
-                studies.insert(stored.study_instance_uid.as_str());
+                if !is_in_quarantine(stored) {
+                    studies.insert(stored.study_instance_uid.as_str());
+                }
                 let reason = warning(stored);
                 has_warning |= reason.is_some();
                 done.push(stored_item(stored, reason, root));
@@ -218,35 +235,34 @@ fn answer(taken: &Taken, root: &str, answered: &str) -> Result<HttpResponse, Err
             body[name] = json!({ "vr": "SQ", "Value": items });
         }
     }
-    let mut response = HttpResponse::build(status);
-    if let Some(broken) = &taken.broken {
-        response.insert_header((
-            header::WARNING,
-            format!("299 filmroom \"{}\"", broken.replace(['"', '\\'], "'")),
-        ));
-    }
-    let body = body.to_string();
+    let mut body = body.to_string().into_bytes();
     if answered == XML {
-        let mut document = Vec::new();
-        native_xml::write(body.as_bytes(), &mut document).map_err(Error::internal)?;
-        return Ok(response.content_type(XML).body(document));
+        let json = std::mem::take(&mut body);
+        native_xml::write(&json, &mut body).map_err(Error::internal)?;
     }
-    Ok(response.content_type(answered).body(body))
+    Ok(Answer { status, body, broken: taken.broken.clone() })
 }
 
 fn stored_item(stored: &Stored, reason: Option<u16>, root: &str) -> Value {
     let (study, series) = (&stored.study_instance_uid, &stored.series_instance_uid);
     let instance = stored.sop_instance_uid.as_str();
-    let address = format!("{root}/studies/{study}/series/{series}/instances/{instance}");
     let mut item = json!({
         "00081150": uid(stored.sop_class_uid.as_str()),
         "00081155": uid(instance),
-        "00081190": { "vr": "UR", "Value": [address] },
     });
+    // What is in quarantine is not to be had there.
+    if !is_in_quarantine(stored) {
+        let address = format!("{root}/studies/{study}/series/{series}/instances/{instance}");
+        item["00081190"] = json!({ "vr": "UR", "Value": [address] });
+    }
     if let Some(reason) = reason {
         item["00081196"] = json!({ "vr": "US", "Value": [reason] });
     }
     item
+}
+
+fn is_in_quarantine(stored: &Stored) -> bool {
+    matches!(stored.outcome, Outcome::Quarantined | Outcome::AlreadyQuarantined)
 }
 
 fn uid(uid: &str) -> Value {

@@ -1,16 +1,17 @@
 //! A file in pieces: `POST /upload/pieces/{upload}` brings one, `GET` tells how much has come. A piece whose connection is
 //! lost is kept as far as it came, and the next one goes on behind it.
 
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
 
 use actix_web::web::{Data, Path, Payload, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use moka::sync::Cache;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{FileRow, name_of};
+use super::{Tally, name_of};
 use crate::archive::import::{Intake, Upload};
 use crate::people::secret;
 use crate::web::App;
@@ -18,25 +19,97 @@ use crate::web::access::{Caller, STALE_FORM};
 use crate::web::error::Error;
 use crate::web::multipart::Body;
 
-/// Files that are under way at once, of all people together.
-const MOST: u64 = 200;
+/// Files that are under way at once, of all people together, and of one.
+const MOST: usize = 400;
+const MOST_OF_ONE: usize = 40;
 /// What nobody goes on with is forgotten after this long.
 const PATIENCE: Duration = Duration::from_secs(3600);
+/// How often that is looked for.
+const LOOKING: Duration = Duration::from_secs(60);
+/// What became of so many files is told again to those whose connection was lost.
+const KEPT: u64 = 2000;
 
-/// The files that are under way, by whose they are and how that browser calls them.
-pub struct Uploads(Cache<(u64, String), Arc<Mutex<State>>>);
+/// Whose a file is, and how that browser calls it.
+type Key = (u64, String);
 
-/// How far a file has come.
-enum State {
-    Coming(Box<Upload>),
-    /// It is being put into the archive, or that came to no end.
-    Taken,
-    Done(Vec<FileRow>),
+/// The files that are under way, and what became of those that were lately.
+pub struct Uploads {
+    coming: Mutex<HashMap<Key, Coming>>,
+    done: Cache<Key, Arc<Tally>>,
+}
+
+struct Coming {
+    upload: Arc<Mutex<Option<Upload>>>,
+    touched: Instant,
 }
 
 impl Default for Uploads {
     fn default() -> Self {
-        Uploads(Cache::builder().max_capacity(MOST).time_to_idle(PATIENCE).build())
+        let done = Cache::builder().max_capacity(KEPT).time_to_live(PATIENCE).build();
+        Uploads { coming: Mutex::default(), done }
+    }
+}
+
+impl Uploads {
+    fn coming(&self) -> MutexGuard<'_, HashMap<Key, Coming>> {
+        self.coming.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A new file, in the place of one of this name.
+    fn begin(&self, key: Key, upload: Upload) -> Result<Arc<Mutex<Option<Upload>>>, Error> {
+        let mut coming = self.coming();
+        let own = coming.keys().filter(|(session, _)| *session == key.0).count();
+        if !coming.contains_key(&key) && (coming.len() >= MOST || own >= MOST_OF_ONE) {
+            return Err(Error::Unavailable("too many files are being uploaded at once".into()));
+        }
+        let upload = Arc::new(Mutex::new(Some(upload)));
+        self.done.invalidate(&key);
+        coming.insert(key, Coming { upload: upload.clone(), touched: Instant::now() });
+        Ok(upload)
+    }
+
+    fn find(&self, key: &Key) -> Option<Arc<Mutex<Option<Upload>>>> {
+        let mut coming = self.coming();
+        let found = coming.get_mut(key)?;
+        found.touched = Instant::now();
+        Some(found.upload.clone())
+    }
+
+    fn finish(&self, key: Key, tally: Arc<Tally>) {
+        self.done.insert(key.clone(), tally);
+        self.coming().remove(&key);
+    }
+
+    /// How far a file has come, or what became of it.
+    fn in_words(&self, key: &Key) -> Value {
+        if let Some(tally) = self.done.get(key) {
+            return json!({ "done": *tally });
+        }
+        let Some(upload) = self.find(key) else { return json!({ "received": 0 }) };
+        match upload.try_lock() {
+            Ok(upload) => json!({ "received": upload.as_ref().map_or(0, Upload::received) }),
+            Err(TryLockError::WouldBlock) => json!({ "busy": true }),
+            // What was to become of it, nobody knows: it is sent anew.
+            Err(TryLockError::Poisoned(_)) => json!({ "received": 0 }),
+        }
+    }
+
+    /// Forgets what nobody goes on with, for ever. Their files are removed where waiting is allowed.
+    pub async fn forget(app: Data<App>) {
+        loop {
+            tokio::time::sleep(LOOKING).await;
+            let gone = app.intakes.uploads.abandoned();
+            if !gone.is_empty()
+                && let Err(err) = tokio::task::spawn_blocking(move || drop(gone)).await
+            {
+                tracing::warn!(%err, "abandoned uploads could not be removed");
+            }
+        }
+    }
+
+    fn abandoned(&self) -> Vec<Coming> {
+        let is_old = |one: &Coming| one.touched.elapsed() > PATIENCE && one.upload.try_lock().is_ok();
+        self.coming().extract_if(|_, one| is_old(one)).map(|(_, one)| one).collect()
     }
 }
 
@@ -53,22 +126,8 @@ pub struct Piece {
 /// `GET /upload/pieces/{upload}`
 pub async fn show(caller: Caller, app: Data<App>, upload: Path<String>) -> Result<HttpResponse, Error> {
     caller.signed_in()?;
-    let found = app.intakes.uploads.0.get(&(caller.session_key(), upload.into_inner()));
-    Ok(HttpResponse::Ok().json(match found {
-        None => json!({ "received": 0 }),
-        Some(state) => match state.try_lock() {
-            Ok(state) => in_words(&state),
-            Err(_) => json!({ "busy": true }),
-        },
-    }))
-}
-
-fn in_words(state: &State) -> serde_json::Value {
-    match state {
-        State::Coming(upload) => json!({ "received": upload.received() }),
-        State::Taken => json!({ "received": 0 }),
-        State::Done(rows) => json!({ "files": rows }),
-    }
+    let key = (caller.session_key(), upload.into_inner());
+    Ok(HttpResponse::Ok().json(app.intakes.uploads.in_words(&key)))
 }
 
 /// `POST /upload/pieces/{upload}?offset=…&size=…&name=…`
@@ -92,52 +151,49 @@ pub async fn take(
     }
     let Piece { offset, size, name } = piece.into_inner();
     let key = (caller.session_key(), upload);
-    let uploads = &app.intakes.uploads.0;
-    let state = match offset {
+    let found = match offset {
         0 => {
             let intake = Intake::new(&app.archive, app.intakes.source(&caller), None);
             let begun = Upload::new(&app.archive, intake, name_of(&name));
-            let state = Arc::new(Mutex::new(State::Coming(Box::new(begun))));
-            uploads.insert(key, state.clone());
-            state
+            Some(app.intakes.uploads.begin(key.clone(), begun)?)
         }
-        _ => match uploads.get(&key) {
-            Some(state) => state,
-            None => return Ok(HttpResponse::Conflict().json(json!({ "received": 0 }))),
-        },
+        _ => app.intakes.uploads.find(&key),
     };
-    let done = app.intakes.read(payload, move |body| add(&state, body, offset, size)).await?;
-    Ok(match done {
-        Ok(answer) => HttpResponse::Ok().json(answer),
-        Err(answer) => HttpResponse::Conflict().json(answer),
+    let Some(upload) = found else {
+        return Ok(HttpResponse::Conflict().json(app.intakes.uploads.in_words(&key)));
+    };
+    let (here, of) = (app.clone(), key.clone());
+    let add = move |body| add(&here.intakes.uploads, of, &upload, body, (offset, size));
+    let is_added = app.intakes.read(&app, &caller, payload, add).await?;
+    let answer = app.intakes.uploads.in_words(&key);
+    Ok(match is_added {
+        true => HttpResponse::Ok().json(answer),
+        false => HttpResponse::Conflict().json(answer),
     })
 }
 
-/// Adds a piece; puts the file into the archive where it was the last. In a conflict, says how far it has come.
+/// Adds a piece, and puts the file into the archive where it was the last. False where it does not belong there.
 fn add(
-    state: &Mutex<State>,
+    uploads: &Uploads,
+    key: Key,
+    upload: &Mutex<Option<Upload>>,
     mut body: Body,
-    offset: u64,
-    size: u64,
-) -> Result<serde_json::Value, serde_json::Value> {
-    let Ok(mut state) = state.try_lock() else { return Err(json!({ "busy": true })) };
-    let State::Coming(upload) = &mut *state else { return Ok(in_words(&state)) };
-    if upload.received() != offset {
-        return Err(in_words(&state));
-    }
-    while let Some(Ok(mut bytes)) = body.blocking_recv() {
+    (offset, size): (u64, u64),
+) -> bool {
+    let Ok(mut place) = upload.try_lock() else { return false };
+    let Some(upload) = place.as_mut().filter(|upload| upload.received() == offset) else { return false };
+    // Of a piece that is lost on its way, what came counts.
+    while let Ok(Some(mut bytes)) = body.piece() {
         let room = size.saturating_sub(upload.received());
         bytes.truncate(usize::try_from(room).unwrap_or(usize::MAX));
         upload.push(bytes);
     }
     if upload.received() < size {
-        return Ok(in_words(&state));
+        return true;
     }
-    let State::Coming(upload) = std::mem::replace(&mut *state, State::Taken) else {
-        return Ok(in_words(&state));
-    };
-    let mut rows = Vec::new();
-    upload.finish(&mut |received| rows.push(FileRow::of(&received)));
-    *state = State::Done(rows);
-    Ok(in_words(&state))
+    let Some(upload) = place.take() else { return false };
+    let mut tally = Tally::default();
+    upload.finish(&mut |received| tally.add(&received));
+    uploads.finish(key, Arc::new(tally));
+    true
 }

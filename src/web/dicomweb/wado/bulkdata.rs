@@ -39,13 +39,21 @@ pub async fn get(
     let path: ElementPath = request.match_info().query("path").parse().map_err(|_| Error::NotFound)?;
     let holding = named.only(&app, &caller).await?;
     // The same as on the pages: a document is taken away, a picture is looked at.
-    if path.tag == tags::ENCAPSULATED_DOCUMENT && !caller.may(Right::Download) {
+    let is_document = path.tag == tags::ENCAPSULATED_DOCUMENT;
+    if is_document && !caller.may(Right::Download) {
         return Err(Error::Forbidden(NOT_ALLOWED));
     }
     let ranges = ranges(&request);
     let ((), range) = media::choose_for(&ranges, &[(KIND, ())])?;
     let is_multipart = range.name == "multipart/related";
-    series_seen(&app, &caller, &holding).await?;
+    if is_document {
+        let row = holding.row();
+        let entry = caller.did(Action::Download, format!("instance {}", row.sop_instance_uid));
+        let entry = entry.study(&row.study_instance_uid).series(&row.series_instance_uid);
+        caller.record(&app, entry).await?;
+    } else {
+        series_seen(&app, &caller, &holding).await?;
+    }
     let tag = tag_of(&holding, &format!("bulk data {path}"), &range.name);
     if is_seen(&request, &tag) {
         return Ok(not_modified(tag));

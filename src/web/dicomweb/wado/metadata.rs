@@ -24,7 +24,7 @@ use crate::web::error::Error;
 use crate::web::picture::uids_of_series_seen;
 
 /// Counts up when the same instances have other metadata.
-const METADATA: &str = concat!("metadata/2/", env!("CARGO_PKG_VERSION"));
+const METADATA: &str = concat!("metadata/3/", env!("CARGO_PKG_VERSION"));
 /// Metadata in one answer, bytes; of more, it has to be asked for by series or instance.
 const LONGEST: usize = 256 << 20;
 /// Metadata in memory, bytes as they are sent.
@@ -113,6 +113,8 @@ async fn body(
     root: String,
     is_zipped: bool,
 ) -> Result<Bytes, Error> {
+    // Before anything long is in memory.
+    let processor = app.pictures.processor().await?;
     let found = match kept.clone() {
         Some(kept) => block(move || kept.read()).await.map_err(|err| Error::Unavailable(err.into()))?,
         None => None,
@@ -122,7 +124,6 @@ async fn body(
         None => named.holdings(app, caller).await?,
     };
     let archive = app.archive.clone();
-    let processor = app.pictures.processor().await?;
     let made = block(move || {
         let _processor = processor;
         let (text, is_new) = match found {
@@ -137,7 +138,8 @@ async fn body(
     let (body, new) = made.map_err(|err| broken(&err))?;
     if let (Some(text), Some(kept)) = (new, kept) {
         // Nobody waits for it.
-        drop(block(move || kept.write(&text)));
+        let archive = app.archive.clone();
+        drop(block(move || kept.write(&archive, &text)));
     }
     Ok(Bytes::from(body))
 }
@@ -186,7 +188,7 @@ fn made_of(extents: &[ExtentRow]) -> String {
 /// What it is kept under in memory, and its entity tag.
 fn key(made_of: &str, root: &str) -> String {
     let root = Sha256::digest(root);
-    format!("{made_of}{}", hex::encode(root.iter().take(4).copied().collect::<Vec<u8>>()))
+    format!("{made_of}{}", hex::encode(root.iter().take(16).copied().collect::<Vec<u8>>()))
 }
 
 fn takes_gzip(request: &HttpRequest) -> bool {
