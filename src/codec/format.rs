@@ -189,7 +189,7 @@ impl FrameFormat {
     }
 
     /// Bits one native frame takes; frames of one bit a pixel are not padded to bytes.
-    fn native_frame_bits(&self) -> u64 {
+    pub fn native_frame_bits(&self) -> u64 {
         let samples = if self.photometric.is_422() { 2 } else { u64::from(self.samples_per_pixel) };
         self.pixels().saturating_mul(samples).saturating_mul(u64::from(self.bits_allocated))
     }

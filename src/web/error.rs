@@ -214,7 +214,8 @@ fn logged(err: &Error, request: &HttpRequest) -> Option<String> {
     Some(id)
 }
 
-fn chain(cause: &(dyn std::error::Error + 'static)) -> String {
+/// What is behind an error, down to the last cause.
+pub fn chain(cause: &(dyn std::error::Error + 'static)) -> String {
     let mut text = cause.to_string();
     let mut next = cause.source();
     while let Some(cause) = next {

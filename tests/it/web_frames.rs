@@ -199,6 +199,37 @@ async fn all_bulk_data_comes_in_one_answer_and_says_where_each_is() {
     assert_eq!(pacs.count("audit WHERE action = 'download'").await, 2);
     let single = pacs.admin.get_with(&one, &[("accept", "application/octet-stream")]).await;
     assert_eq!(single.status(), 406);
+    let both = [("accept", "application/octet-stream, multipart/related; type=\"application/octet-stream\"")];
+    assert_eq!(parts(pacs.admin.get_with(&one, &both).await).await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_frames_come_from_the_file_as_they_stand_there() {
+    let pacs = TestServer::start().await;
+    let bytes =
+        |seed: usize, count: usize| (0..count).map(|at| ((at * 7 + seed) % 251) as u8).collect::<Vec<u8>>();
+    let (side, frame) = (1100_u16, 1100 * 1100);
+    let native = slice(1, 1, 1, 1).side(side).text(tags::NUMBER_OF_FRAMES, VR::IS, "2");
+    let native = native.bytes(tags::PIXEL_DATA, VR::OB, bytes(0, 2 * frame)).build();
+    let fragments = [bytes(1, 900_000), bytes(2, 600_000)];
+    let fragments: Vec<&[u8]> = fragments.iter().map(Vec::as_slice).collect();
+    let image = slice(1, 1, 1, 2).side(side).build();
+    let image = encapsulated(image, "1.2.840.10008.1.2.4.90", &fragments);
+    let all = [native, image];
+    assert!(pacs.store_all(&all).await.iter().all(crate::support::Answer::is_success));
+    let at = "/dicom-web/studies/1.2.3.1/series/1.2.3.1.1/instances/1.2.3.1.1";
+    let expected = bytes(0, 2 * frame);
+    let expected: Vec<&[u8]> = expected.chunks(frame).collect();
+    let whole = parts(pacs.admin.get_with(&format!("{at}.1/frames/2,1"), &[("accept", STORED)]).await).await;
+    assert!(whole.len() == 2 && whole[0].1 == expected[1] && whole[1].1 == expected[0]);
+    for (path, expected) in
+        [(format!("{at}.1/frames/2"), expected[1].to_vec()), (format!("{at}.2/frames/1"), fragments.concat())]
+    {
+        let alone = [("accept", "application/octet-stream; transfer-syntax=*")];
+        let response = pacs.admin.get_with(&path, &alone).await;
+        assert_eq!(response.headers()["content-length"], expected.len().to_string().as_str());
+        assert!(response.bytes().await.expect("bytes") == expected, "{path}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,11 +11,13 @@ use filmroom::db::visibility::ReferringNames;
 use filmroom::db::{group, share, token};
 
 use crate::support::browser::Browser;
-use crate::support::database;
 use crate::support::instance::slice;
 use crate::support::peer::{Peer, request};
 use crate::support::person;
 use crate::support::process::{self, Process};
+use crate::support::{TestServer, database};
+use crate::web_rendered::{reel, taken};
+use crate::web_wado::parts;
 
 /// What a page must show as text.
 const SCRIPT: &str = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}";
@@ -148,4 +150,25 @@ async fn a_browser_that_walks_through_all_pages_runs_nothing_of_it_and_the_log_n
     }
     assert!(!log.contains(person::PASSWORD), "the log holds a password");
     assert_eq!(process.terminate().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_that_are_said_to_be_there_and_are_not_cost_nothing() {
+    let pacs = TestServer::start().await;
+    let instance = "/dicom-web/studies/1.2.3.1/series/1.2.3.1.1/instances/1.2.3.1.1.1";
+    let liar = slice(1, 1, 1, 1).text(tags::NUMBER_OF_FRAMES, VR::IS, "2147483647").build();
+    assert!(pacs.store(&liar).await.is_success());
+    let png = [("accept", "multipart/related; type=image/png")];
+    let drawn = parts(pacs.admin.get_with(&format!("{instance}/rendered"), &png).await).await;
+    assert_eq!(drawn.len(), 1);
+    let wado = "/wado?requestType=WADO&studyUID=1.2.3.1&seriesUID=1.2.3.1.1&objectUID=1.2.3.1.1.1";
+    for path in [format!("{instance}/rendered"), format!("{wado}&contentType=image/gif")] {
+        let (status, _, film) = taken(&pacs, &path, "image/gif").await;
+        assert_eq!((status, reel(&film).2.len()), (200, 1), "{path}");
+    }
+    // Nothing looks whole that is not.
+    let stored = [("accept", "multipart/related; type=\"application/octet-stream\"; transfer-syntax=*")];
+    let frames = pacs.admin.get_with(&format!("{instance}/pixeldata"), &stored).await;
+    assert_eq!(frames.status(), 200);
+    assert!(frames.bytes().await.is_err(), "it is cut off behind the only frame");
 }

@@ -14,7 +14,7 @@ const INSTANCE: &str = "/dicom-web/studies/1.2.3.1/series/1.2.3.1.1/instances/1.
 /// What OHIF asks everything with.
 const OHIF: &str = "multipart/related; type=\"application/octet-stream\"";
 
-async fn taken(pacs: &TestServer, path: &str, accept: &str) -> (u16, String, Vec<u8>) {
+pub async fn taken(pacs: &TestServer, path: &str, accept: &str) -> (u16, String, Vec<u8>) {
     let response = pacs.admin.get_with(path, &[("accept", accept)]).await;
     let kind = response.headers().get("content-type").map(|kind| kind.to_str().expect("text").to_owned());
     let status = response.status().as_u16();
@@ -36,7 +36,7 @@ pub fn jpeg_size(bytes: &[u8]) -> (u32, u32) {
 }
 
 /// The frames of a GIF: for how long each is shown, hundredths of a second, and its RGBA pixels.
-fn reel(bytes: &[u8]) -> (u16, u16, Vec<(u16, Vec<u8>)>) {
+pub fn reel(bytes: &[u8]) -> (u16, u16, Vec<(u16, Vec<u8>)>) {
     let mut options = gif::DecodeOptions::new();
     options.set_color_output(gif::ColorOutput::RGBA);
     let mut decoder = options.read_info(bytes).expect("a GIF");
@@ -96,6 +96,8 @@ async fn pictures_come_in_the_form_and_the_size_that_is_asked_for() {
         assert_eq!(size, (side, side), "{path}");
         let again = pacs.admin.get_with(&path, &[("accept", accept), ("if-none-match", &tag)]).await;
         assert_eq!(again.status(), 304, "{path}");
+        assert_eq!(again.headers()["cache-control"], "private, no-cache", "{path}");
+        assert_eq!(again.headers()["vary"], "Accept, Cookie, Authorization", "{path}");
     }
     for (path, accept, status) in [
         ("rendered", "image/webp", 406),
@@ -198,6 +200,11 @@ async fn a_clip_moves_as_a_gif_and_comes_frame_by_frame_otherwise() {
     }
     let (status, ..) = taken(&pacs, &format!("{INSTANCE}/frames/3,1/rendered"), "image/png").await;
     assert_eq!(status, 406, "two frames are no PNG");
+    let accept = [("accept", "image/png, multipart/related; type=image/png; q=0.5")];
+    let both = parts(pacs.admin.get_with(&format!("{INSTANCE}/frames/3,1/rendered"), &accept).await).await;
+    assert_eq!(both.len(), 2, "what can be answered is");
+    let (_, kind, _) = taken(&pacs, &format!("{INSTANCE}/rendered"), "image/jpeg;q=0, */*").await;
+    assert_eq!(kind, "image/png");
     let (.., middle) = png(&pacs, &format!("{INSTANCE}/rendered")).await;
     assert!(middle[0].abs_diff(110) <= 1, "one picture is that of the middle frame");
 }
@@ -360,6 +367,39 @@ async fn a_profile_of_the_colours_is_in_the_file_where_it_is_asked_for() {
     assert!(jpeg.windows(12).any(|part| part == b"ICC_PROFILE\0"));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_profile_that_is_too_long_to_be_read_is_not_passed_over() {
+    let pacs = TestServer::start().await;
+    let image = slice(1, 1, 1, 1)
+        .text(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "RGB")
+        .words(tags::SAMPLES_PER_PIXEL, 3)
+        .words(tags::PLANAR_CONFIGURATION, 0)
+        .bytes(tags::PIXEL_DATA, VR::OB, vec![100; 768])
+        .bytes(tags::ICC_PROFILE, VR::OB, vec![1; 5 << 20]);
+    assert!(pacs.store(&image.build()).await.is_success());
+    for (path, status) in [("?iccprofile=yes", 406), ("?iccprofile=srgb", 406), ("", 200)] {
+        let (found, ..) = taken(&pacs, &format!("{INSTANCE}/rendered{path}"), "image/png").await;
+        assert_eq!(found, status, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_a_part_lies_outside_of_is_left_out() {
+    let pacs = TestServer::start().await;
+    let all = [
+        slice(1, 1, 1, 1).side(16).build(),
+        slice(1, 1, 1, 2).side(64).build(),
+        slice(1, 1, 1, 3).side(16).build(),
+    ];
+    assert!(pacs.store_all(&all).await.iter().all(crate::support::Answer::is_success));
+    let series = "/dicom-web/studies/1.2.3.1/series/1.2.3.1.1/rendered";
+    let accept = [("accept", "multipart/related; type=image/png")];
+    let path = format!("{series}?viewport=8,8,32,32");
+    assert_eq!(parts(pacs.admin.get_with(&path, &accept).await).await.len(), 1);
+    let path = format!("{series}?viewport=8,8,99,99");
+    assert_eq!(pacs.admin.get_with(&path, &accept).await.status(), 400, "there is none");
+}
+
 /// A film of MPEG-4 in fragments, as if it had a container.
 fn film() -> (Instance, Vec<u8>) {
     let stream: Vec<u8> =
@@ -390,6 +430,9 @@ async fn a_video_is_its_stream_all_of_it_or_a_range() {
         assert_eq!(found, (status, said.to_owned()));
         assert!(part.bytes().await.expect("bytes") == *expected, "{range}");
     }
+    let (_, kind, bytes) = taken(&pacs, &format!("{INSTANCE}/bulkdata/7FE00010"), "*/*").await;
+    assert_eq!(kind, "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.4.102.1");
+    assert!(bytes == stream);
     assert_eq!(taken(&pacs, &path, "image/jpeg").await.0, 406);
     assert_eq!(
         taken(&pacs, &format!("{INSTANCE}/frames/1/rendered"), "*/*").await.0,

@@ -35,7 +35,22 @@ async fn metadata_is_whole_zipped_tagged_and_follows_what_is_stored() {
     let plain: Value = pacs.admin.get_with(path, &[]).await.json().await.expect("JSON");
     assert_eq!(plain, metadata);
     let tag = tag.to_str().expect("text");
-    assert_eq!(pacs.admin.get_with(path, &[("if-none-match", tag)]).await.status(), 304);
+    let again = pacs.admin.get_with(path, &[("if-none-match", tag), ("accept-encoding", "gzip")]).await;
+    assert_eq!(again.status(), 304);
+    let unzipped = pacs.admin.get_with(path, &[("if-none-match", tag)]).await;
+    assert_eq!(unzipped.status(), 200, "these are other bytes");
+    for (path, accept, kind) in [
+        (path.to_owned(), "application/json", "application/json"),
+        // A plus that nobody escaped.
+        (format!("{path}?accept=application/dicom+json"), "text/html", "application/dicom+json"),
+    ] {
+        let response = pacs.admin.get_with(&path, &[("accept", accept)]).await;
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["content-type"]),
+            (200, &kind.parse().unwrap()),
+            "{path}"
+        );
+    }
     pacs.store(&slice(1, 1, 1, 3).build()).await;
     let after = pacs.admin.get_with(path, &[("if-none-match", tag)]).await;
     assert_eq!(after.status(), 200);
@@ -104,6 +119,26 @@ async fn metadata_that_was_made_is_kept_and_opens_no_file_again() {
     pacs.store(&slice(1, 1, 1, 3).build()).await;
     let after: Value = pacs.get(path).await.json().await.expect("JSON");
     assert_eq!(after.as_array().map(Vec::len), Some(3), "another instance makes it new");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_away_for_a_while_is_not_called_broken() {
+    let pacs = archive().await;
+    let series = "/dicom-web/studies/1.2.3.1/series/1.2.3.1.1";
+    let instance = format!("{series}/instances/1.2.3.1.1.1");
+    let both = [("accept", "application/dicom, multipart/related; type=\"application/dicom\"")];
+    let whole = parts(pacs.admin.get_with(series, &both).await).await;
+    assert_eq!(whole.len(), 2, "several come in parts");
+    let folder = pacs.folder.path().join("archive");
+    std::fs::rename(&folder, pacs.folder.path().join("away")).expect("another name");
+    for (path, accept) in [
+        (instance.clone(), "application/dicom; transfer-syntax=*"),
+        (instance.clone(), "application/dicom; transfer-syntax=1.2.840.10008.1.2"),
+        (format!("{instance}/frames/1"), "application/octet-stream"),
+        (format!("{instance}/bulkdata/7FE00010"), "*/*"),
+    ] {
+        assert_eq!(pacs.admin.get_with(&path, &[("accept", accept)]).await.status(), 503, "{path} {accept}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -245,6 +280,12 @@ async fn instances_come_as_stored_or_converted_and_never_as_something_else() {
             Some(stored.as_str()),
         ),
         ("multipart/related; type=\"application/dicom\"", Some("1.2.840.10008.1.2.1")),
+        // What cannot be answered is passed over.
+        (
+            "multipart/related; type=\"application/dicom\"; transfer-syntax=1.2.840.10008.1.2.4.50, \
+             multipart/related; type=\"application/dicom\"; transfer-syntax=*",
+            Some(stored.as_str()),
+        ),
         (
             "multipart/related; type=\"application/dicom\"; transfer-syntax=1.2.840.10008.1.2",
             Some("1.2.840.10008.1.2"),

@@ -22,6 +22,8 @@ pub enum Bulk {
         file: File,
         /// Where, in order.
         stretches: Vec<Stretch>,
+        /// Whether it is encapsulated pixel data, in the transfer syntax of the instance.
+        is_encapsulated: bool,
     },
     /// Its bytes.
     Read(Vec<u8>),
@@ -45,6 +47,11 @@ impl Bulk {
             }
             Bulk::Read(bytes) => u64::try_from(bytes.len()).unwrap_or(u64::MAX),
         }
+    }
+
+    /// Whether it is encapsulated pixel data, in the transfer syntax of the instance.
+    pub fn is_encapsulated(&self) -> bool {
+        matches!(self, Bulk::Stored { is_encapsulated: true, .. })
     }
 }
 
@@ -82,7 +89,7 @@ impl Archive {
             }
             json::Place::Native { offset, length } if swapped == 1 => {
                 let offset = holding.start().saturating_add(offset);
-                Bulk::Stored { file, stretches: vec![Stretch { offset, length }] }
+                Bulk::Stored { file, stretches: vec![Stretch { offset, length }], is_encapsulated: false }
             }
             json::Place::Native { offset, length } => {
                 let mut bytes = Vec::new();
@@ -101,7 +108,8 @@ impl Archive {
                     offset: holding.start().saturating_add(fragment.offset),
                     length: fragment.length.into(),
                 };
-                Bulk::Stored { file, stretches: fragments.iter().skip(table).map(stretch).collect() }
+                let stretches = fragments.iter().skip(table).map(stretch).collect();
+                Bulk::Stored { file, stretches, is_encapsulated: true }
             }
         }))
     }

@@ -167,35 +167,44 @@ impl Archive {
         is_taken: impl Fn(&str) -> bool,
     ) -> Result<(Sendable, Target), Unsendable> {
         let target = target_of(holding, is_taken)?;
-        let header = self.header(holding).await.map_err(|err| self.judged(err.into()))?;
+        let converted = self.converted_to(holding, target).await;
+        Ok((converted.map_err(|err| self.judged(err.into()))?, target))
+    }
+
+    /// The same to one of its [`targets`].
+    pub async fn converted_to(&self, holding: &Holding, target: Target) -> Result<Sendable, Unconvertible> {
+        let header = self.header(holding).await?;
         let (archive, holding) = (self.clone(), holding.clone());
         let convert = move || {
             let decoder = &archive.inner.decoder;
             let converting = archive.transcode(decoder, &holding, &header, target);
-            Ok(converting.map_err(Unsendable::from).and_then(|mut all| archive.spool(&mut all)))
+            Ok(converting.and_then(|mut all| archive.spool(&mut all)))
         };
-        let converted = self.blocking(convert).await?.map_err(|err| self.judged(err));
-        Ok((Sendable(converted?), target))
+        Ok(Sendable(self.blocking(convert).await??))
     }
 
     /// Reads all of it.
-    fn spool(&self, converting: &mut impl Read) -> Result<Source, Unsendable> {
+    fn spool(&self, converting: &mut impl Read) -> Result<Source, Unconvertible> {
+        let why = |err: io::Error| match err.downcast::<Unconvertible>() {
+            Ok(err) => err,
+            Err(err) => Error::File(err).into(),
+        };
         let mut bytes = Vec::new();
         let limit = u64::try_from(IN_MEMORY).unwrap_or(u64::MAX);
-        converting.take(limit).read_to_end(&mut bytes)?;
+        converting.take(limit).read_to_end(&mut bytes).map_err(why)?;
         if bytes.len() < IN_MEMORY {
             return Ok(Source::Converted(Cursor::new(bytes)));
         }
-        let mut spool = self.storage().begin()?;
+        let mut spool = self.storage().begin().map_err(Error::from)?;
         while !bytes.is_empty() {
-            if !self.storage().has_room()? {
+            if !self.storage().has_room().map_err(Error::from)? {
                 return Err(Error::DiskFull.into());
             }
-            spool.append(&bytes)?;
+            spool.append(&bytes).map_err(Error::from)?;
             bytes.clear();
-            converting.take(limit).read_to_end(&mut bytes)?;
+            converting.take(limit).read_to_end(&mut bytes).map_err(why)?;
         }
-        spool.file().rewind()?;
+        spool.file().rewind().map_err(Error::from)?;
         Ok(Source::Spooled(Box::new(spool)))
     }
 }

@@ -319,3 +319,22 @@ proptest! {
         let _ = read(&bytes);
     }
 }
+
+#[test]
+fn a_document_that_grows_too_long_is_not_written() {
+    let items = vec!["{}"; 1000].join(",");
+    for object in [
+        format!(r#"{{"00081140":{{"vr":"SQ","Value":[{items}]}}}}"#),
+        format!(r#"{{"00280009":{{"vr":"US","Value":[{}]}}}}"#, vec!["1"; 1000].join(",")),
+        format!(r#"{{"00081048":{{"vr":"PN","Value":[{}]}}}}"#, vec!["null"; 1000].join(",")),
+    ] {
+        let mut out = b"before".to_vec();
+        super::write::write_within(1 << 20, object.as_bytes(), &mut out).expect("a document");
+        assert!(out.len() > 24_000);
+        let mut out = b"before".to_vec();
+        let refused = super::write::write_within(10_000, object.as_bytes(), &mut out);
+        assert!(refused.expect_err("too long").is_data());
+        assert_eq!(out, b"before");
+        assert!(out.capacity() < 24_000, "and it was not made either");
+    }
+}

@@ -14,19 +14,28 @@ use super::{COMPONENTS, GROUPS, NAMESPACE, block, created_block, in_block};
 use crate::dicom::prescan::MAX_DEPTH;
 use crate::dicom::{dictionary, json};
 
+/// No real data set becomes a document that long, bytes.
+const LONGEST: usize = 256 << 20;
+
 /// Appends to `out` the XML document of a data set, whose text in the DICOM JSON Model this is, with its attributes in
 /// ascending order.
 ///
 /// # Errors
-/// When it is no such text. Nothing is appended then.
+/// When it is no such text, or the document would be too long. Nothing is appended then.
 pub fn write(object: &[u8], out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+    write_within(LONGEST, object, out)
+}
+
+/// The same, with a limit of the document's length.
+pub(super) fn write_within(limit: usize, object: &[u8], out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
     let start = out.len();
+    let longest = start.saturating_add(limit);
     let mut source = serde_json::Deserializer::from_slice(object);
     // Depth is limited by `DataSet`.
     source.disable_recursion_limit();
     out.extend_from_slice(b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     open(out, "NativeDicomModel", &[("xmlns", NAMESPACE), ("xml:space", "preserve")]);
-    let written = DataSet { out, depth: 0 }.deserialize(&mut source).and_then(|()| source.end());
+    let written = DataSet { out, longest, depth: 0 }.deserialize(&mut source).and_then(|()| source.end());
     match written {
         Ok(()) => close(out, "NativeDicomModel"),
         Err(_) => out.truncate(start),
@@ -37,6 +46,8 @@ pub fn write(object: &[u8], out: &mut Vec<u8>) -> Result<(), serde_json::Error> 
 /// A data set: an object with an attribute for each name.
 struct DataSet<'o> {
     out: &'o mut Vec<u8>,
+    /// What `out` may be long.
+    longest: usize,
     depth: usize,
 }
 
@@ -62,7 +73,8 @@ impl<'de> Visitor<'de> for DataSet<'_> {
         let mut creators = Vec::new();
         while let Some(name) = attributes.next_key::<Cow<'de, str>>()? {
             let tag = json::tag(&name).map_err(M::Error::custom)?;
-            let attribute = Attribute { out: self.out, depth: self.depth, tag, creators: &mut creators };
+            let (longest, depth) = (self.longest, self.depth);
+            let attribute = Attribute { out: self.out, longest, depth, tag, creators: &mut creators };
             attributes.next_value_seed(attribute)?;
         }
         Ok(())
@@ -79,6 +91,7 @@ struct Creator {
 /// An attribute: an object with a VR and perhaps a value.
 struct Attribute<'o, 'c> {
     out: &'o mut Vec<u8>,
+    longest: usize,
     depth: usize,
     tag: Tag,
     /// Those of the data set that came before.
@@ -123,7 +136,7 @@ impl<'de> Visitor<'de> for Attribute<'_, '_> {
             member.deserialize(&mut source).map_err(M::Error::custom)?;
         }
         close(self.out, "DicomAttribute");
-        Ok(())
+        is_within(self.out, self.longest)
     }
 }
 
@@ -140,10 +153,16 @@ impl<'de> DeserializeSeed<'de> for Member<'_, '_, '_> {
     fn deserialize<D: serde::Deserializer<'de>>(self, source: D) -> Result<(), D::Error> {
         let attribute = self.attribute;
         match (self.name, self.vr) {
-            ("Value", "SQ") => Items { out: attribute.out, depth: attribute.depth }.deserialize(source)?,
+            ("Value", "SQ") => {
+                let Attribute { out, longest, depth, .. } = attribute;
+                Items { out, longest: *longest, depth: *depth }.deserialize(source)?;
+            }
             ("Value", "PN") => {
                 let names: Vec<Option<Name>> = Deserialize::deserialize(source)?;
-                names.iter().enumerate().for_each(|(at, name)| attribute.person_name(at + 1, name.as_ref()));
+                for (at, name) in names.iter().enumerate() {
+                    attribute.person_name(at + 1, name.as_ref());
+                    is_within(attribute.out, attribute.longest)?;
+                }
             }
             ("Value", _) => attribute.values(&Vec::<&RawValue>::deserialize(source)?)?,
             ("InlineBinary", _) => element(attribute.out, "InlineBinary", &String::deserialize(source)?),
@@ -186,6 +205,7 @@ impl Attribute<'_, '_> {
                 number => Cow::Borrowed(number),
             };
             numbered(self.out, "Value", at + 1, &text);
+            is_within(self.out, self.longest)?;
             if let Some(block) = created_block(self.tag)
                 && values.len() == 1
                 && !text.is_empty()
@@ -226,6 +246,7 @@ struct Name {
 /// The items of a sequence.
 struct Items<'o> {
     out: &'o mut Vec<u8>,
+    longest: usize,
     depth: usize,
 }
 
@@ -248,13 +269,22 @@ impl<'de> Visitor<'de> for Items<'_> {
         for number in 1_u64.. {
             let start = self.out.len();
             open(self.out, "Item", &[("number", &number.to_string())]);
-            if items.next_element_seed(DataSet { out: self.out, depth: self.depth + 1 })?.is_none() {
+            let data_set = DataSet { out: self.out, longest: self.longest, depth: self.depth + 1 };
+            if items.next_element_seed(data_set)?.is_none() {
                 self.out.truncate(start);
                 break;
             }
             close(self.out, "Item");
+            is_within(self.out, self.longest)?;
         }
         Ok(())
+    }
+}
+
+fn is_within<E: serde::de::Error>(out: &[u8], longest: usize) -> Result<(), E> {
+    match out.len() <= longest {
+        true => Ok(()),
+        false => Err(E::custom("the document is longer than filmroom writes")),
     }
 }
 

@@ -35,13 +35,32 @@ impl Range {
         }
     }
 
-    fn takes(&self, media_type: &str) -> bool {
+    /// Whether several things may come, each as a part of the answer.
+    pub fn takes_several(&self) -> bool {
+        matches!(self.name.as_str(), "multipart/related" | "*/*")
+    }
+
+    /// How closely it describes what it takes: by name, by group or anything; none where it does not take it.
+    fn closeness(&self, media_type: &str) -> Option<u8> {
         let wanted = self.of_a_part();
-        wanted.eq_ignore_ascii_case(media_type)
-            || wanted == "*/*"
-            || wanted
-                .strip_suffix("/*")
-                .is_some_and(|group| media_type.split_once('/').is_some_and(|(of_type, _)| of_type == group))
+        if wanted.eq_ignore_ascii_case(media_type) {
+            return Some(3);
+        }
+        match (wanted.strip_suffix("/*")?, self.name.as_str()) {
+            ("*", "*/*") => Some(0),
+            ("*", _) => Some(1),
+            (group, _) => media_type.split_once('/').is_some_and(|(own, _)| own == group).then_some(2),
+        }
+    }
+
+    /// Whether it is for this range to say how gladly a media type is taken: none says it more closely, RFC 9110
+    /// section 12.5.1. One thing and several are judged apart, but for what takes both.
+    fn is_closest(&self, media_type: &str, ranges: &[Range]) -> bool {
+        let Some(own) = self.closeness(media_type) else { return false };
+        !ranges.iter().any(|other| {
+            let rules = self.name == "*/*" || self.takes_several() == other.takes_several();
+            rules && other.closeness(media_type).is_some_and(|closeness| closeness > own)
+        })
     }
 }
 
@@ -67,29 +86,54 @@ pub fn choose<T: Copy>(ranges: &[Range], offered: &[(&str, T)]) -> Result<T, Err
 
 /// The same, and for which of the ranges that is.
 pub fn choose_for<'r, T: Copy>(ranges: &'r [Range], offered: &[(&str, T)]) -> Result<(T, &'r Range), Error> {
-    let taken = ranges.iter().filter(|range| range.quality > 0).find_map(|range| {
-        // Of equals ours comes first: a list of media types is no order.
-        let equals = ranges.iter().filter(|other| other.quality == range.quality);
-        let taking = |name: &str| equals.clone().find(|range| range.takes(name));
-        offered.iter().find_map(|(name, what)| Some((*what, taking(name)?)))
-    });
-    taken.ok_or_else(|| {
+    choose_where(ranges, offered, |_, _| true).ok_or_else(|| {
         let names: Vec<&str> = offered.iter().map(|(name, _)| *name).collect();
         Error::NotAcceptable(format!("This comes as {}, and as nothing else.", names.join(", ")))
     })
 }
 
+/// The same, of what `can` says can be answered; and where that is nothing, of all.
+pub fn choose_able<'r, T: Copy>(
+    ranges: &'r [Range],
+    offered: &[(&str, T)],
+    can: impl Fn(T, &Range) -> bool,
+) -> Result<(T, &'r Range), Error> {
+    match choose_where(ranges, offered, can) {
+        Some(chosen) => Ok(chosen),
+        // Whoever cannot answer that says why.
+        None => choose_for(ranges, offered),
+    }
+}
+
+/// The same, of what `can` says can be answered.
+pub fn choose_where<'r, T: Copy>(
+    ranges: &'r [Range],
+    offered: &[(&str, T)],
+    can: impl Fn(T, &Range) -> bool,
+) -> Option<(T, &'r Range)> {
+    let taken = offered.iter().flat_map(|(name, what)| {
+        let closest = ranges.iter().filter(move |range| range.is_closest(name, ranges));
+        closest.map(|range| (*what, range))
+    });
+    // The first of equals is ours: a list of media types is no order.
+    taken
+        .filter(|(what, range)| range.quality > 0 && can(*what, range))
+        .min_by_key(|(_, range)| std::cmp::Reverse(range.quality))
+}
+
 /// A media type with its parameters, as a Content-Type and each part of an Accept header have it.
 pub fn media_type(text: &str) -> Option<Range> {
     let mut parts = split(text, ';').into_iter();
-    let name = parts.next()?.trim().to_ascii_lowercase();
+    let name = with_plus(parts.next()?.trim()).to_ascii_lowercase();
     if name.is_empty() {
         return None;
     }
     let mut parameters: Vec<(String, String)> = parts
         .filter_map(|part| {
             let (name, value) = part.split_once('=')?;
-            Some((name.trim().to_ascii_lowercase(), unquoted(value.trim())))
+            let (name, value) = (name.trim().to_ascii_lowercase(), unquoted(value.trim()));
+            let value = if name == "type" { with_plus(&value) } else { value };
+            Some((name, value))
         })
         .collect();
     let quality = parameters.iter().find(|(name, _)| name == "q").map(|(_, value)| value.clone());
@@ -99,6 +143,11 @@ pub fn media_type(text: &str) -> Option<Range> {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let quality = (quality * 1000.0) as u16;
     Some(Range { name, parameters, quality })
+}
+
+/// No media type has a blank: behind a question mark, it was a plus that nobody escaped.
+fn with_plus(media_type: &str) -> String {
+    media_type.replace(' ', "+")
 }
 
 /// Parts between separators that stand in no quotation marks.
@@ -165,6 +214,44 @@ mod tests {
         ] {
             assert_eq!(chosen(header, None), expected, "{header}");
         }
+    }
+
+    #[test]
+    fn how_gladly_something_is_taken_says_the_range_that_is_closest_to_it() {
+        for (header, expected) in [
+            ("application/dicom+json;q=0, */*", Some(2)),
+            ("*/*, application/dicom+json;q=0", Some(2)),
+            ("application/*;q=0, */*", Some(3)),
+            ("application/*;q=0.1, application/dicom+xml;q=0.2, text/*;q=0.15", Some(2)),
+            ("application/dicom+json;q=0.3, */*;q=0.5", Some(2)),
+            ("*/*;q=0, text/csv;q=0.1", Some(3)),
+            ("application/dicom+json;q=0, application/dicom+xml;q=0, text/csv;q=0, */*", None),
+            // In parts or alone are two things.
+            ("application/dicom+xml;q=0, multipart/related; type=\"application/dicom+xml\"", Some(2)),
+            (
+                "multipart/related; type=text/csv; q=0, multipart/related; q=0.5, application/dicom+json; q=0.1",
+                Some(1),
+            ),
+        ] {
+            assert_eq!(chosen(header, None), expected, "{header}");
+        }
+    }
+
+    #[test]
+    fn a_plus_that_nobody_escaped_is_a_plus() {
+        assert_eq!(chosen("", Some("application/dicom json")), Some(1));
+        assert_eq!(chosen("", Some("multipart/related; type=\"application/dicom xml\"")), Some(2));
+    }
+
+    #[test]
+    fn what_can_be_answered_comes_before_what_is_taken_more_gladly() {
+        let request = TestRequest::get()
+            .insert_header((header::ACCEPT, "text/csv, multipart/related; type=text/csv; q=0.5"))
+            .to_http_request();
+        let ranges = ranges(&request, None);
+        let several = |_, range: &Range| range.takes_several();
+        assert_eq!(choose_able(&ranges, &OFFERED, several).unwrap().1.quality, 500);
+        assert_eq!(choose_able(&ranges, &OFFERED, |_, _| false).unwrap().1.quality, 1000);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use futures_util::stream::{self, LocalBoxStream};
 use futures_util::{Stream, StreamExt};
 
 use super::wado::{bytes, one};
-use crate::web::error::Error;
+use crate::web::error::{Error, chain};
 
 /// A part on its way.
 pub type Body = LocalBoxStream<'static, io::Result<Bytes>>;
@@ -75,6 +75,7 @@ pub fn sized(kind: &str, parts: Vec<(Part, u64)>) -> HttpResponse {
 
 /// In the middle of an answer there is nobody to tell but the log and the connection.
 pub fn cut_off(err: &Error) -> io::Error {
+    tracing::warn!(cause = chain(err), "an answer is cut off");
     io::Error::other(err.to_string())
 }
 

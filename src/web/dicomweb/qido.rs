@@ -169,7 +169,7 @@ async fn search(
     let objects = || objects(&identifier, &page.matches, title, &root(caller)).map_err(Error::internal);
     match form {
         Form::Json => Ok(response.content_type("application/dicom+json").body(objects()?)),
-        Form::Xml => xml::answer(response, objects()?, range, boundary()).await,
+        Form::Xml => xml::answer(response, &app.pictures, objects()?, range, boundary()).await,
         Form::Csv => {
             Ok(response.content_type("text/csv; charset=utf-8").body(table(&identifier, &page.matches)))
         }

@@ -15,7 +15,7 @@ use std::io;
 use actix_web::http::header::{self, ETag};
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse};
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::{StreamExt, stream};
 
 pub use self::asked::{Asked, Part as PartOfImage, pixels};
 pub use self::document::{document, report, video};
@@ -24,7 +24,7 @@ pub use self::order::Order;
 use super::media::{self, Range};
 use super::multipart::{self, Part, cut_off};
 use super::wado::frames::listed;
-use super::wado::{first_of_each_series, is_seen, ranges};
+use super::wado::{VARY, broken, first_of_each_series, is_seen, not_modified, ranges};
 use super::{Named, address, root};
 use crate::archive::retrieve::Holding;
 use crate::codec::{PixelEncoding, pixel_encoding};
@@ -38,6 +38,9 @@ use crate::web::picture::{frame_of, kind_of, series_seen};
 
 /// Side of a thumbnail in pixels, unless another viewport is asked for.
 const THUMBNAIL: u32 = 256;
+
+/// Pictures that may be left out of one answer.
+const MOST_LEFT_OUT: usize = 1000;
 
 /// What an instance is shown as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +80,7 @@ pub async fn several(
     let ranges = ranges(&request);
     let (form, range) = media::choose_for(&ranges, &FORMS)?;
     let order = Order { asked, form };
-    if takes_one(range) {
+    if !range.takes_several() {
         let holding = named.middle(&app, &caller).await?;
         let frame0 = middle(&holding);
         return one(&caller, &app, &request, &holding, frame0, &order).await;
@@ -87,7 +90,7 @@ pub async fn several(
     for holding in first_of_each_series(&holdings) {
         series_seen(&app, &caller, holding).await?;
     }
-    let pictures = holdings.into_iter().map(|holding| (middle(&holding), holding)).collect();
+    let pictures = holdings.into_iter().map(|holding| (middle(&holding), holding));
     many(&caller, app, pictures, order, Pictured::Instances).await
 }
 
@@ -123,15 +126,16 @@ pub async fn pictures(
 ) -> Result<HttpResponse, Error> {
     let (form, range) = media::choose_for(ranges, &FORMS)?;
     let order = Order { asked, form };
-    let count = holding.row().number_of_frames;
     if range.name == "multipart/related" {
         series_seen(&app, caller, &holding).await?;
-        let pictures = (0..count).map(|frame0| (frame0, holding.clone())).collect();
+        let count = frames_there(&app, &holding).await?;
+        let pictures = (0..count).map(move |frame0| (frame0, holding.clone()));
         return many(caller, app, pictures, order, Pictured::Frames).await;
     }
-    if form == Form::Gif && count > 1 {
+    if form == Form::Gif && holding.row().number_of_frames > 1 {
         series_seen(&app, caller, &holding).await?;
-        return animation::answer(app, holding, order, (0..count).collect()).await;
+        let count = frames_there(&app, &holding).await?;
+        return animation::answer(app, holding, order, 0..count).await;
     }
     let frame0 = middle(&holding);
     one(caller, &app, request, &holding, frame0, &order).await
@@ -148,18 +152,20 @@ pub async fn frames(
     let frames = listed(&holding, request.match_info().query("frames"))?;
     let asked = Asked::parse(request.query_string(), None)?;
     let ranges = ranges(&request);
-    let (form, range) = media::choose_for(&ranges, &FORMS)?;
+    let (form, range) = media::choose_able(&ranges, &FORMS, |form, range| {
+        frames.len() == 1 || range.takes_several() || form == Form::Gif
+    })?;
     let order = Order { asked, form };
     let frame0 = match frames.as_slice() {
         [frame0] if range.name != "multipart/related" => *frame0,
-        _ if !takes_one(range) => {
+        _ if range.takes_several() => {
             series_seen(&app, &caller, &holding).await?;
-            let pictures = frames.into_iter().map(|frame0| (frame0, holding.clone())).collect();
+            let pictures = frames.into_iter().map(move |frame0| (frame0, holding.clone()));
             return many(&caller, app, pictures, order, Pictured::Frames).await;
         }
         _ if form == Form::Gif => {
             series_seen(&app, &caller, &holding).await?;
-            return animation::answer(app, holding, order, frames).await;
+            return animation::answer(app, holding, order, frames.into_iter()).await;
         }
         _ => {
             let words = "Pictures of several frames come as multipart/related, or as image/gif.";
@@ -229,13 +235,13 @@ async fn file(
 ) -> Result<HttpResponse, Error> {
     let tag = order.tag(app, holding, frame0).await?;
     if is_seen(request, &tag) {
-        return Ok(HttpResponse::NotModified().insert_header(ETag(tag)).finish());
+        return Ok(not_modified(tag, VARY));
     }
     let bytes = order.file(app, holding, frame0).await?;
     Ok(HttpResponse::Ok()
         .insert_header(ETag(tag))
         .insert_header((header::CACHE_CONTROL, "private, no-cache"))
-        .insert_header((header::VARY, "Accept, Cookie, Authorization"))
+        .insert_header((header::VARY, VARY))
         .insert_header(header::ContentEncoding::Identity)
         .content_type(order.form.name())
         .body(bytes))
@@ -252,61 +258,93 @@ enum Pictured {
 async fn many(
     caller: &Caller,
     app: Data<App>,
-    pictures: Vec<(u32, Holding)>,
+    pictures: impl Iterator<Item = (u32, Holding)> + 'static,
     order: Order,
     pictured: Pictured,
 ) -> Result<HttpResponse, Error> {
-    let root = root(caller);
-    let mut pictures = pictures.into_iter();
-    let mut problem = Error::NotAcceptable("There is no picture in it.".to_owned());
-    let first = loop {
-        let Some((frame0, holding)) = pictures.next() else { return Err(problem) };
-        match order.file(&app, &holding, frame0).await {
-            Ok(file) => break part(&root, &holding, frame0, &order, pictured, file),
-            Err(err @ Error::NotAcceptable(_)) => problem = err,
-            Err(err) => return Err(err),
-        }
-    };
     let kind = order.form.name();
-    let rest = rest_of(app, root, pictures, order, pictured);
+    let mut drawn =
+        Drawn { app, root: root(caller), pictures, order, pictured, left_out: LeftOut::default() };
+    let Some(first) = drawn.next().await? else {
+        let nothing = || Error::NotAcceptable("There is no picture in it.".to_owned());
+        return Err(drawn.left_out.why.take().map_or_else(nothing, |(_, why)| why));
+    };
+    let rest = stream::try_unfold(drawn, |mut drawn| async move {
+        let next = drawn.next().await.map_err(|err| cut_off(&err))?;
+        Ok::<_, io::Error>(next.map(|part| (part, drawn)))
+    });
     Ok(multipart::answer(kind, stream::once(std::future::ready(Ok(first))).chain(rest)))
 }
 
-fn rest_of(
+/// Pictures that become parts of an answer.
+struct Drawn<I> {
     app: Data<App>,
     root: String,
-    pictures: impl Iterator<Item = (u32, Holding)>,
+    pictures: I,
     order: Order,
     pictured: Pictured,
-) -> impl Stream<Item = io::Result<Part>> {
-    stream::iter(pictures).filter_map(move |(frame0, holding)| {
-        let (app, root, order) = (app.clone(), root.clone(), order.clone());
-        async move {
-            match order.file(&app, &holding, frame0).await {
-                Ok(file) => Some(Ok(part(&root, &holding, frame0, &order, pictured, file))),
-                Err(Error::NotAcceptable(sentence)) => {
-                    let instance = &holding.row().sop_instance_uid;
-                    tracing::warn!(%instance, sentence, "a picture is left out of an answer");
-                    None
+    left_out: LeftOut,
+}
+
+impl<I: Iterator<Item = (u32, Holding)>> Drawn<I> {
+    /// The next one that can be drawn.
+    async fn next(&mut self) -> Result<Option<Part>, Error> {
+        while let Some((frame0, holding)) = self.pictures.next() {
+            match self.order.file(&self.app, &holding, frame0).await {
+                Ok(file) => return Ok(Some(self.part(&holding, frame0, file))),
+                Err(err @ (Error::NotAcceptable(_) | Error::Invalid(_))) => {
+                    self.left_out.add(&holding, err)?;
                 }
-                Err(err) => Some(Err(cut_off(&err))),
+                Err(err) => return Err(err),
             }
         }
-    })
+        Ok(None)
+    }
+
+    fn part(&self, holding: &Holding, frame0: u32, file: Bytes) -> Part {
+        let instance = address(&self.root, holding);
+        let location = match self.pictured {
+            Pictured::Instances => format!("{instance}/rendered"),
+            Pictured::Frames => format!("{instance}/frames/{}/rendered", frame0.saturating_add(1)),
+        };
+        Part::of(self.order.form.name(), location, file)
+    }
 }
 
-fn part(root: &str, holding: &Holding, frame0: u32, order: &Order, pictured: Pictured, file: Bytes) -> Part {
-    let instance = address(root, holding);
-    let location = match pictured {
-        Pictured::Instances => format!("{instance}/rendered"),
-        Pictured::Frames => format!("{instance}/frames/{}/rendered", frame0.saturating_add(1)),
-    };
-    Part::of(order.form.name(), location, file)
+/// What is left out of an answer, which the log says once, when that ends.
+#[derive(Default)]
+struct LeftOut {
+    count: usize,
+    /// The first instance, and what is wrong with it.
+    why: Option<(String, Error)>,
 }
 
-/// Whether the client takes no more than one picture.
-fn takes_one(range: &Range) -> bool {
-    range.name != "multipart/related" && range.name != "*/*"
+impl LeftOut {
+    /// # Errors
+    /// When it is so much that nobody goes on.
+    fn add(&mut self, holding: &Holding, err: Error) -> Result<(), Error> {
+        self.count += 1;
+        if self.count > MOST_LEFT_OUT {
+            return Err(err);
+        }
+        self.why.get_or_insert_with(|| (holding.row().sop_instance_uid.clone(), err));
+        Ok(())
+    }
+}
+
+impl Drop for LeftOut {
+    fn drop(&mut self) {
+        if let Some((instance, why)) = &self.why {
+            tracing::warn!(instance, %why, count = self.count, "pictures are left out of an answer");
+        }
+    }
+}
+
+/// Frames that an instance says it has, of those that are there.
+async fn frames_there(app: &App, holding: &Holding) -> Result<u32, Error> {
+    let _processor = app.pictures.processor().await?;
+    let header = app.archive.header(holding).await.map_err(broken)?;
+    Ok(header.frames(holding))
 }
 
 fn middle(holding: &Holding) -> u32 {

@@ -1,6 +1,7 @@
 //! WADO-RS, PS3.18 section 10.4: instances, their metadata, frames and bulk data.
 
 pub mod bulkdata;
+pub(super) mod found;
 pub mod frames;
 pub mod metadata;
 
@@ -17,12 +18,12 @@ use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use sha2::{Digest, Sha256};
 
 use super::media::{self, Range};
-use super::multipart::{self, Part};
+use super::multipart::{self, Part, cut_off};
 use super::{Named, address, root};
-use crate::archive::Archive;
 use crate::archive::retrieve::sendable::Sendable;
-use crate::archive::retrieve::transcode::targets;
+use crate::archive::retrieve::transcode::{Unconvertible, targets};
 use crate::archive::retrieve::{Holding, Unreadable};
+use crate::codec;
 use crate::db::audit::Action;
 use crate::dicom::file_meta;
 use crate::dicom::uid::TransferSyntaxUid;
@@ -33,6 +34,9 @@ use crate::web::instance::chunks_of;
 
 /// What is converted is sent in pieces of so many bytes.
 const PIECE: usize = 128 << 10;
+
+/// What an answer depends on beside its address.
+pub(super) const VARY: &str = "Accept, Cookie, Authorization";
 
 const DICOM: [(&str, ()); 1] = [("application/dicom", ())];
 
@@ -45,10 +49,14 @@ pub async fn instances(
     named: Named,
 ) -> Result<HttpResponse, Error> {
     let ranges = ranges(&request);
-    let ((), range) = media::choose_for(&ranges, &DICOM)?;
-    let syntax = range.parameter("transfer-syntax");
-    let is_single = range.name == "application/dicom";
     let holdings = named.holdings(&app, &caller).await?;
+    let ((), range) = media::choose_able(&ranges, &DICOM, |(), range| {
+        let syntax = range.parameter("transfer-syntax");
+        (holdings.len() == 1 || range.takes_several())
+            && holdings.iter().all(|holding| target(holding, syntax).is_ok())
+    })?;
+    let syntax = range.parameter("transfer-syntax");
+    let is_single = !range.takes_several();
     if is_single && holdings.len() > 1 {
         let words = "Several instances come as multipart/related; type=\"application/dicom\".";
         return Err(Error::NotAcceptable(words.to_owned()));
@@ -66,19 +74,18 @@ pub async fn instances(
         entry = entry.series(series.as_str());
     }
     caller.record(&app, entry).await?;
-    let archive = app.archive.clone();
     if is_single {
         let Some(only) = parts.pop() else { return Err(Error::NotFound) };
-        return only.answer(archive).await;
+        return only.answer(&app).await;
     }
     let root = root(&caller);
     let is_stored = parts.iter().all(|part| part.target == *part.holding.transfer_syntax());
     let parts = parts.into_iter().map(move |wanted| {
-        let archive = archive.clone();
+        let app = app.clone();
         let length = wanted.holding.row().size_bytes;
         let kind = content_type("application/dicom", &wanted.target);
         let location = address(&root, &wanted.holding);
-        let body = async move { wanted.body(archive).await.map_err(std::io::Error::other) };
+        let body = async move { wanted.body(&app).await.map_err(|err| cut_off(&err)) };
         (Part { kind, location, body: stream::once(body).try_flatten().boxed_local() }, length)
     });
     // What is converted is as long as it becomes.
@@ -101,26 +108,29 @@ impl Wanted {
     }
 
     /// It alone, as a file.
-    pub(super) async fn answer(self, archive: Archive) -> Result<HttpResponse, Error> {
+    pub(super) async fn answer(self, app: &App) -> Result<HttpResponse, Error> {
         let kind = content_type("application/dicom", &self.target);
-        let body = self.body(archive).await.map_err(|err| broken_in_words(&err))?;
+        let body = self.body(app).await?;
         Ok(not_kept(bytes(HttpResponse::Ok(), &kind).streaming(body)))
     }
 
-    async fn body(self, archive: Archive) -> Result<multipart::Body, String> {
+    async fn body(self, app: &App) -> Result<multipart::Body, Error> {
         let Wanted { holding, target } = self;
         if target == *holding.transfer_syntax() {
-            let opened = block(move || archive.file(&holding)).await.map_err(|err| err.to_string())?;
-            let (file, length) = opened.map_err(|err| err.to_string())?;
+            let archive = app.archive.clone();
+            let opened = block(move || archive.file(&holding)).await;
+            let opened = opened.map_err(|err| Error::Unavailable(err.into()))?;
+            let (file, length) = opened.map_err(|err| broken(Unreadable::Archive(err)))?;
             return Ok(chunks_of(file, 0, length).boxed_local());
         }
         let row = holding.row();
-        let uids = (row.sop_class_uid.parse(), row.sop_instance_uid.parse());
-        let (Ok(class), Ok(uid)) = uids else { return Err("an index row has no usable UID".to_owned()) };
-        let head = file_meta::head(Some(&class), Some(&uid), &target, "").map_err(|err| err.to_string())?;
-        let wanted = target.as_str();
-        let converted = archive.converted(&holding, |syntax| syntax == wanted).await;
-        let (data_set, _) = converted.map_err(|err| err.why)?;
+        let class = row.sop_class_uid.parse().map_err(Error::internal)?;
+        let uid = row.sop_instance_uid.parse().map_err(Error::internal)?;
+        let head = file_meta::head(Some(&class), Some(&uid), &target, "").map_err(Error::internal)?;
+        let mut known = targets(holding.transfer_syntax()).iter().copied();
+        let form = known.find(|known| known.uid() == target.as_str()).ok_or(Error::NotFound)?;
+        let _processor = app.pictures.processor().await?;
+        let data_set = app.archive.converted_to(&holding, form).await.map_err(unconvertible)?;
         Ok(one(head).chain(pieces(data_set)).boxed_local())
     }
 }
@@ -203,9 +213,10 @@ pub(super) fn tag_of(holding: &Holding, part: &str, form: &str) -> EntityTag {
 }
 
 /// The answer to whoever has it already.
-pub(super) fn not_modified(tag: EntityTag) -> HttpResponse {
+pub(super) fn not_modified(tag: EntityTag, vary: &'static str) -> HttpResponse {
     HttpResponse::NotModified()
         .insert_header(ETag(tag))
+        .insert_header((header::VARY, vary))
         .insert_header((header::CACHE_CONTROL, "private, no-cache"))
         .finish()
 }
@@ -214,7 +225,7 @@ pub(super) fn not_modified(tag: EntityTag) -> HttpResponse {
 pub(super) fn tagged(mut response: HttpResponse, tag: EntityTag) -> Result<HttpResponse, Error> {
     let value = ETag(tag).try_into_value().map_err(Error::internal)?;
     response.headers_mut().insert(header::ETAG, value);
-    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept, Cookie, Authorization"));
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static(VARY));
     Ok(response)
 }
 
@@ -227,9 +238,19 @@ pub(super) fn bytes(mut response: HttpResponseBuilder, kind: &str) -> HttpRespon
     response
 }
 
-pub(super) fn broken(err: &Unreadable) -> Error {
+pub(super) fn broken(err: Unreadable) -> Error {
     match err {
-        Unreadable::Archive(err) => Error::Unavailable(err.to_string().into()),
+        Unreadable::Archive(err) => Error::Unavailable(err.into()),
+        err => broken_in_words(&err.to_string()),
+    }
+}
+
+pub(super) fn unconvertible(err: Unconvertible) -> Error {
+    match err {
+        Unconvertible::Unreadable(err) => broken(err),
+        Unconvertible::Frame { err: err @ (codec::Error::Busy | codec::Error::NoWorker(_)), .. } => {
+            Error::Unavailable(err.into())
+        }
         err => broken_in_words(&err.to_string()),
     }
 }

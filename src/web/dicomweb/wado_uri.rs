@@ -104,7 +104,7 @@ async fn file(
     let entry = about(caller, Action::Download, &holding);
     let wanted = Wanted::of(holding, transfer_syntax)?;
     caller.record(app, entry).await?;
-    wanted.answer(app.archive.clone()).await
+    wanted.answer(app).await
 }
 
 /// Text comes in UTF-8, whatever it is stored in.

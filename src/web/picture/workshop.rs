@@ -33,10 +33,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How many may wait.
 const QUEUE: usize = 512;
 
+/// What waits in memory for those who take it slowly, of all answers, KiB.
+const SENDING: u32 = 512 << 10;
+
 /// The workshop of this server.
+#[derive(Clone)]
 pub struct Pictures {
     processors: Arc<Semaphore>,
     queue: Arc<Semaphore>,
+    sending: Arc<Semaphore>,
     finished: Cache<String, Bytes>,
     frames: Cache<(Vec<u8>, u32), Arc<Decoded>>,
 }
@@ -91,6 +96,7 @@ impl Pictures {
         Pictures {
             processors: Arc::new(Semaphore::new(processors.max(1))),
             queue: Arc::new(Semaphore::new(QUEUE)),
+            sending: Arc::new(Semaphore::new(SENDING as usize)),
             finished: Cache::builder().max_capacity(KEPT_PICTURES).weigher(weigh_picture).build(),
             frames: Cache::builder().max_capacity(KEPT_FRAMES).weigher(weigh_frame).build(),
         }
@@ -196,6 +202,16 @@ impl Pictures {
         let _place = self.queue.try_acquire().map_err(|_| busy())?;
         let permit = tokio::time::timeout(PATIENCE, Arc::clone(&self.processors).acquire_owned()).await;
         permit.map_err(|_| busy())?.map_err(|_| Error::Unavailable(archive::Error::Stopping.into()))
+    }
+
+    /// A place in memory for so many bytes that wait to be sent.
+    ///
+    /// # Errors
+    /// When there is none: nobody can say when the others will have taken theirs.
+    pub fn hold(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Error> {
+        let place = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).min(SENDING);
+        let full = |_| Error::Unavailable("too much in memory waits to be sent".into());
+        Arc::clone(&self.sending).try_acquire_many_owned(place).map_err(full)
     }
 }
 

@@ -1,14 +1,52 @@
 //! One frame by itself: as it is stored, or without its compression.
 
-use super::super::{Frame, Header, Holding, Unreadable};
+use super::super::{Bulk, Frame, Header, Holding, Stretch, Unreadable};
 use super::Unconvertible;
 use super::native::{Bits, NativeForm, as_stored};
-use crate::archive::Archive;
+use crate::archive::{Archive, Error};
 use crate::codec::{FrameFormat, NativeFrame, PixelEncoding};
-use crate::dicom::prescan::PixelData;
+use crate::dicom::prescan::{Encoding, Fragment, PixelData};
 use crate::dicom::reencode::Pixels;
 
+/// Frames up to so many bytes are read in one go: to open their file again for a part of them takes longer.
+const LONGEST_AT_ONCE: u64 = 1 << 20;
+
+impl Header {
+    /// Frames there are: as many as Number of Frames (0028,0008) says, unless the pixel data ends before; one, where that
+    /// cannot be told.
+    pub fn frames(&self, holding: &Holding) -> u32 {
+        let there = match &self.index {
+            Some(index) => index.as_ref().ok().and_then(|index| u64::try_from(index.frames()).ok()),
+            None => self.pixel_data.as_ref().and_then(|pixels| {
+                let format = FrameFormat::from_data_set(&self.data_set, holding.transfer_syntax(), pixels);
+                let bits = pixels.length?.saturating_mul(8);
+                Some(bits.div_ceil(format.ok()?.native_frame_bits().max(1)))
+            }),
+        };
+        let there = u32::try_from(there.unwrap_or(1)).unwrap_or(u32::MAX);
+        holding.row().number_of_frames.min(there)
+    }
+}
+
 impl Archive {
+    /// A frame, counted from 0, as [`stored_frame`](Archive::stored_frame) gives it. A long one stays in the file where it
+    /// stands there as it is sent. Blocks.
+    pub fn stored(&self, holding: &Holding, header: &Header, frame0: u32) -> Result<Bulk, Unreadable> {
+        let stretches = stretches(holding, header, frame0);
+        let length = stretches.iter().fold(0_u64, |sum, stretch| sum.saturating_add(stretch.length));
+        if length <= LONGEST_AT_ONCE {
+            return Ok(Bulk::Read(self.stored_frame(holding, header, frame0)?));
+        }
+        let file = self.open(holding)?;
+        let there = file.metadata().map_err(Error::File)?.len();
+        let within = |stretch: Stretch| Stretch {
+            length: stretch.length.min(there.saturating_sub(stretch.offset)),
+            ..stretch
+        };
+        let stretches = stretches.into_iter().map(within).collect();
+        Ok(Bulk::Stored { file, stretches, is_encapsulated: header.index.is_some() })
+    }
+
     /// A frame, counted from 0, as it is stored. A frame of single bits begins with its first byte, also where it does
     /// not in the value. Blocks.
     pub fn stored_frame(
@@ -63,6 +101,28 @@ impl Archive {
         bits.finish(&mut native);
         Ok(native)
     }
+}
+
+/// Where a frame stands in the file as it is sent; nothing where it does not, because it is deflated or begins within a
+/// byte.
+fn stretches(holding: &Holding, header: &Header, frame0: u32) -> Vec<Stretch> {
+    let Some(pixels) = &header.pixel_data else { return Vec::new() };
+    let Some(total) = pixels.length else {
+        let index = header.index.as_ref().and_then(|index| index.as_ref().ok());
+        let frame = index.and_then(|index| index.frame(usize::try_from(frame0).ok()?));
+        let of = |fragment: &Fragment| Stretch { offset: fragment.offset, length: fragment.length.into() };
+        return frame.unwrap_or_default().iter().map(of).collect();
+    };
+    let format = FrameFormat::from_data_set(&header.data_set, holding.transfer_syntax(), pixels).ok();
+    let format = format.filter(|format| {
+        format.bits_allocated > 1 && holding.transfer_syntax().encoding() != Encoding::Deflated
+    });
+    let frame = format.and_then(|format| format.native_frame(frame0));
+    let of = |NativeFrame { offset, length, .. }| Stretch {
+        offset: holding.start().saturating_add(pixels.offset).saturating_add(offset),
+        length: length.min(total.saturating_sub(offset)),
+    };
+    frame.map(of).into_iter().collect()
 }
 
 /// Big endian to little endian.

@@ -39,7 +39,7 @@ pub async fn answer(
     app: Data<App>,
     holding: Holding,
     order: Order,
-    frames: Vec<u32>,
+    mut frames: impl ExactSizeIterator<Item = u32> + 'static,
 ) -> Result<HttpResponse, Error> {
     if frames.len() > MOST_FRAMES {
         return Err(Error::Invalid(format!(
@@ -47,11 +47,12 @@ pub async fn answer(
             frames.len()
         )));
     }
-    let header = app.archive.header(&holding).await.map_err(|err| broken(&err))?;
+    let processor = app.pictures.processor().await?;
+    let header = app.archive.header(&holding).await.map_err(broken)?;
     let cine = Cine::read(&header.data_set);
-    drop(header);
-    let first = frames.first().copied().ok_or(Error::NotFound)?;
+    drop((header, processor));
     let count = u64::try_from(frames.len()).unwrap_or(u64::MAX);
+    let first = frames.next().ok_or(Error::NotFound)?;
     // What cannot be drawn is found out before anything is sent.
     let begun = order.with(&app, &holding, first, move |picture| {
         let size = (picture.width, picture.height);
@@ -68,8 +69,7 @@ pub async fn answer(
     let (encoder, size, frame) = begun.await?.ok_or_else(too_large)?;
     let mut reel = Reel { app, holding, order, cine, encoder, size };
     let head = reel.written(frame, first).map_err(Error::internal)?;
-    let rest = frames.into_iter().skip(1);
-    let rest = stream::try_unfold(Some((reel, rest)), |state| async move {
+    let rest = stream::try_unfold(Some((reel, frames)), |state| async move {
         let Some((mut reel, mut rest)) = state else { return Ok(None) };
         let Some(frame0) = rest.next() else {
             let trailer = reel.encoder.into_inner().map_err(io::Error::other)?;
@@ -97,7 +97,7 @@ impl Reel {
     fn written(&mut self, mut frame: gif::Frame<'static>, frame0: u32) -> Result<Bytes, Cause> {
         let time = self.cine.time_of(usize::try_from(frame0).unwrap_or(usize::MAX)).unwrap_or(USUAL);
         frame.delay = hundredths(time);
-        self.encoder.write_frame(&frame)?;
+        self.encoder.write_lzw_pre_encoded_frame(&frame)?;
         Ok(std::mem::take(self.encoder.get_mut()).into())
     }
 }

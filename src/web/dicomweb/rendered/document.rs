@@ -107,9 +107,9 @@ pub async fn video(
     holding: &Holding,
 ) -> Result<HttpResponse, Error> {
     let path = ElementPath { items: Vec::new(), tag: tags::PIXEL_DATA };
-    let found = value(&app.archive, holding, path).await?.ok_or(Error::NotFound)?;
+    let found = value(app, holding, &path).await?.ok_or(Error::NotFound)?;
     let syntax = holding.transfer_syntax().to_string();
-    let read = block(move || (video_type(&beginning(&found), &syntax), found)).await;
+    let read = block(move || (video_type(&beginning(found.bulk()), &syntax), found)).await;
     let (kind, found) = read.map_err(|err| Error::Unavailable(err.into()))?;
     media::choose(ranges, &[(kind, ())])?;
     series_seen(app, caller, holding).await?;
@@ -119,7 +119,7 @@ pub async fn video(
 /// The first bytes of a stream; fewer where it cannot be read, which is found out when it is sent.
 fn beginning(found: &Bulk) -> Vec<u8> {
     match found {
-        Bulk::Stored { file, stretches } => {
+        Bulk::Stored { file, stretches, .. } => {
             let mut bytes = vec![0; 12];
             let read = stretches.first().and_then(|first| file.read_at(&mut bytes, first.offset).ok());
             bytes.truncate(read.unwrap_or(0));

@@ -6,7 +6,7 @@ use flate2::{Compression, Crc};
 
 use super::icc;
 use crate::render::{Picture, Pixels, encode};
-use crate::web::error::Cause;
+use crate::web::error::{Cause, Error};
 
 /// What a picture can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +63,21 @@ pub fn decoded(png: &[u8]) -> Result<Picture, Cause> {
     Ok(Picture { width: frame.width, height: frame.height, pixels })
 }
 
+/// Whether a picture of this size can be such a file.
+///
+/// # Errors
+/// `NotAcceptable` with a sentence.
+pub fn fits(picture: &Picture, form: Form) -> Result<(), Error> {
+    let Picture { width, height, .. } = picture;
+    if form == Form::Png || width.max(height) <= &u32::from(u16::MAX) {
+        return Ok(());
+    }
+    Err(Error::NotAcceptable(format!(
+        "A picture of {width} x {height} pixels is too large for {}: ask for image/png, or for a smaller viewport.",
+        form.name()
+    )))
+}
+
 /// The picture as a file. `quality` is that of a JPEG.
 pub fn encoded(picture: Picture, form: Form, quality: u8, colours: &Colours) -> Result<Bytes, Cause> {
     match form {
@@ -70,7 +85,7 @@ pub fn encoded(picture: Picture, form: Form, quality: u8, colours: &Colours) -> 
         Form::Png => png(&picture, colours),
         Form::Gif => {
             let mut encoder = animation(&picture)?;
-            encoder.write_frame(&frame(picture)?)?;
+            encoder.write_lzw_pre_encoded_frame(&frame(picture)?)?;
             Ok(encoder.into_inner()?.into())
         }
     }
@@ -82,20 +97,22 @@ pub fn animation(picture: &Picture) -> Result<gif::Encoder<Vec<u8>>, Cause> {
     Ok(gif::Encoder::new(Vec::new(), width, height, &[])?)
 }
 
-/// A frame of a GIF. Greys are kept; of colours there are 256.
+/// A frame of a GIF, compressed. Greys are kept; of colours there are 256.
 pub fn frame(picture: Picture) -> Result<gif::Frame<'static>, Cause> {
     let (width, height) = (u16::try_from(picture.width)?, u16::try_from(picture.height)?);
     let pixels = usize::from(width) * usize::from(height);
-    match picture.pixels {
+    let mut frame = match picture.pixels {
         Pixels::Grey(bytes) if bytes.len() == pixels => {
             let greys: Vec<u8> = (0..=255).flat_map(|grey| [grey; 3]).collect();
-            Ok(gif::Frame::from_palette_pixels(width, height, bytes, greys, None))
+            gif::Frame::from_palette_pixels(width, height, bytes, greys, None)
         }
         Pixels::Rgb(bytes) if bytes.len() == pixels * 3 => {
-            Ok(gif::Frame::from_rgb_speed(width, height, &bytes, GIF_SPEED))
+            gif::Frame::from_rgb_speed(width, height, &bytes, GIF_SPEED)
         }
-        Pixels::Grey(_) | Pixels::Rgb(_) => Err("a picture of too few pixels".into()),
-    }
+        Pixels::Grey(_) | Pixels::Rgb(_) => return Err("a picture of too few pixels".into()),
+    };
+    frame.make_lzw_pre_encoded();
+    Ok(frame)
 }
 
 fn jpeg(picture: Picture, quality: u8, colours: &Colours) -> Result<Bytes, Cause> {
@@ -184,6 +201,16 @@ mod tests {
             assert!(!holds(&plain, b"ICC_PROFILE"));
             let file = encoded(picture, Form::Jpeg, 90, &Colours::Srgb).unwrap();
             assert!(holds(&file, b"ICC_PROFILE") && holds(&file, &icc::srgb()));
+        }
+    }
+
+    #[test]
+    fn what_is_too_wide_for_a_form_is_said_in_words() {
+        let wide = Picture { width: 65_536, height: 1, pixels: Pixels::Grey(vec![0; 65_536]) };
+        assert!(fits(&grey(), Form::Jpeg).is_ok() && fits(&wide, Form::Png).is_ok());
+        for form in [Form::Jpeg, Form::Gif] {
+            let refused = fits(&wide, form);
+            assert!(matches!(&refused, Err(Error::NotAcceptable(words)) if words.contains("65536 x 1")));
         }
     }
 

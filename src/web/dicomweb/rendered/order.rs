@@ -18,6 +18,9 @@ use crate::web::picture::{Made, NamedView, tag};
 const NOT_CONVERTED: &str = "The colours of this image are described by a profile of their own, and are not converted \
                              to sRGB: ask for iccprofile=yes.";
 
+const TOO_LONG: &str = "The colours of this image are described by a profile that is too long to be read here: ask \
+                        without iccprofile.";
+
 /// How pictures are to be made.
 #[derive(Debug, Clone)]
 pub struct Order {
@@ -53,6 +56,7 @@ impl Order {
                 (Some(profile), Some(data_set)) if form != Form::Gif => colours(profile, data_set, &picture)?,
                 _ => Colours::Unsaid,
             };
+            form::fits(&picture, form)?;
             form::encoded(picture, form, quality, &colours).map_err(Error::internal)
         })
         .await
@@ -68,7 +72,11 @@ impl Order {
     ) -> Result<T, Error> {
         let named = self.view(app, holding).await?;
         let png = drawn(app, holding, frame0, &named).await?;
-        let then = |picture, _: Option<&DataSet>| then(picture).map_err(Error::internal);
+        let form = self.form;
+        let then = move |picture, _: Option<&DataSet>| {
+            form::fits(&picture, form)?;
+            then(picture).map_err(Error::internal)
+        };
         self.finished(app, holding, frame0, &named.view, png, then).await
     }
 
@@ -85,7 +93,7 @@ impl Order {
         let Asked { annotation, profile, .. } = self.asked;
         let needs_header = annotation != Default::default() || profile.is_some();
         let header = match needs_header {
-            true => Some(app.archive.header(holding).await.map_err(|err| broken(&err))?),
+            true => Some(app.archive.header(holding).await.map_err(broken)?),
             false => None,
         };
         let (view, frames) = (view.clone(), holding.row().number_of_frames);
@@ -105,7 +113,8 @@ impl Order {
     async fn view(&self, app: &App, holding: &Holding) -> Result<NamedView, Error> {
         let (mut rows, mut columns) = (0, 0);
         if self.asked.is_of_a_part() {
-            let header = app.archive.header(holding).await.map_err(|err| broken(&err))?;
+            let _processor = app.pictures.processor().await?;
+            let header = app.archive.header(holding).await.map_err(broken)?;
             let side = |tag| header.data_set.integer(tag).and_then(|side| u32::try_from(side).ok());
             (rows, columns) = (side(tags::ROWS).unwrap_or(0), side(tags::COLUMNS).unwrap_or(0));
         }
@@ -125,8 +134,11 @@ async fn drawn(app: &App, holding: &Holding, frame0: u32, named: &NamedView) -> 
 fn colours(profile: Profile, data_set: &DataSet, picture: &Picture) -> Result<Colours, Error> {
     let path = data_set.first_item(tags::OPTICAL_PATH_SEQUENCE);
     let item =
-        [Some(data_set), path].into_iter().flatten().find(|item| item.bytes(tags::ICC_PROFILE).is_some());
+        [Some(data_set), path].into_iter().flatten().find(|item| item.element(tags::ICC_PROFILE).is_some());
     let own = item.and_then(|item| item.bytes(tags::ICC_PROFILE));
+    if item.is_some() && own.is_none() && matches!(picture.pixels, Pixels::Rgb(_)) {
+        return Err(Error::NotAcceptable(TOO_LONG.to_owned()));
+    }
     match (own.filter(|own| !own.is_empty()), &picture.pixels) {
         (None, _) | (Some(_), Pixels::Grey(_)) => Ok(Colours::Srgb),
         (Some(own), Pixels::Rgb(_)) => {

@@ -1,7 +1,6 @@
 //! Bulk data, PS3.18 section 10.4.1.1.4: one value of an instance, all of it or a range, or all values there are.
 
 use std::future::ready;
-use std::sync::Arc;
 
 use actix_web::body::SizedStream;
 use actix_web::http::StatusCode;
@@ -11,20 +10,20 @@ use actix_web::{HttpRequest, HttpResponse};
 use dicom_dictionary_std::tags;
 use futures_util::{Stream, StreamExt, stream};
 
+use super::found::Found;
 use super::{
-    broken, bytes, first_of_each_series, is_seen, not_kept, not_modified, one, ranges, tag_of, tagged,
+    VARY, broken, bytes, content_type, first_of_each_series, is_seen, not_kept, not_modified, ranges, tag_of,
+    tagged,
 };
-use crate::archive::Archive;
-use crate::archive::retrieve::{Bulk, Holding, Stretch};
+use crate::archive::retrieve::Holding;
 use crate::db::audit::Action;
 use crate::db::role::Right;
 use crate::dicom::json::ElementPath;
 use crate::web::App;
 use crate::web::access::{Caller, NOT_ALLOWED};
-use crate::web::dicomweb::multipart::{self, Body, Part, cut_off};
+use crate::web::dicomweb::multipart::{self, Part, cut_off};
 use crate::web::dicomweb::{Named, address, media, root};
 use crate::web::error::Error;
-use crate::web::instance::chunks_of;
 use crate::web::picture::series_seen;
 
 const KIND: &str = "application/octet-stream";
@@ -56,18 +55,16 @@ pub async fn get(
     }
     let tag = tag_of(&holding, &format!("bulk data {path}"), &range.name);
     if is_seen(&request, &tag) {
-        return Ok(not_modified(tag));
+        return Ok(not_modified(tag, VARY));
     }
-    let _processor = app.pictures.processor().await?;
     let location = format!("{}/bulkdata/{path}", address(&root(&caller), &holding));
-    let found = value(&app.archive, &holding, path).await?.ok_or(Error::NotFound)?;
-    let length = found.length();
+    let found = value(&app, &holding, &path).await?.ok_or(Error::NotFound)?;
+    let kind = kind_of(&holding, &path, &found);
     if is_multipart {
-        let kind = KIND.to_owned();
-        let part = Part { kind, location, body: part_of(found, 0, length) };
+        let part = Part { kind, location, body: found.whole() };
         return tagged(multipart::answer(KIND, one_part(part)), tag);
     }
-    tagged(ranged(&request, found, KIND), tag)
+    tagged(ranged(&request, found, &kind), tag)
 }
 
 /// `GET …/bulkdata` of an instance, a series or a study: every value that metadata only tells the address of, documents
@@ -79,8 +76,8 @@ pub async fn all(
     named: Named,
 ) -> Result<HttpResponse, Error> {
     let ranges = ranges(&request);
-    let ((), range) = media::choose_for(&ranges, &[(KIND, ())])?;
-    if range.name == KIND {
+    let ((), range) = media::choose_able(&ranges, &[(KIND, ())], |(), range| range.takes_several())?;
+    if !range.takes_several() {
         return Err(Error::NotAcceptable("Several values come as multipart/related.".to_owned()));
     }
     let holdings = named.holdings(&app, &caller).await?;
@@ -104,7 +101,7 @@ pub async fn all(
 
 /// The values of an instance, one after the other.
 async fn values(
-    app: &App,
+    app: &Data<App>,
     holding: Holding,
     location: String,
 ) -> Result<stream::LocalBoxStream<'static, std::io::Result<Part>>, Error> {
@@ -119,17 +116,15 @@ async fn values(
         };
         archive.json(&wanted, &[], found, &mut text).map(|()| paths)
     };
-    let paths =
-        block(find).await.map_err(|err| Error::Unavailable(err.into()))?.map_err(|err| broken(&err))?;
-    let archive = app.archive.clone();
+    let paths = block(find).await.map_err(|err| Error::Unavailable(err.into()))?.map_err(broken)?;
+    let app = app.clone();
     let parts = stream::iter(paths).then(move |path| {
-        let (archive, holding, location) =
-            (archive.clone(), holding.clone(), format!("{location}/bulkdata/{path}"));
+        let (app, holding, location) = (app.clone(), holding.clone(), format!("{location}/bulkdata/{path}"));
         async move {
-            let found = value(&archive, &holding, path).await.map_err(|err| cut_off(&err))?;
-            let found = found.ok_or_else(|| std::io::Error::other("a value is no longer where it was"))?;
-            let length = found.length();
-            Ok(Part { kind: KIND.to_owned(), location, body: part_of(found, 0, length) })
+            let moved = || Error::internal("a value is no longer where it was");
+            let found = value(&app, &holding, &path).await.and_then(|found| found.ok_or_else(moved));
+            let found = found.map_err(|err| cut_off(&err))?;
+            Ok(Part { kind: kind_of(&holding, &path, &found), location, body: found.whole() })
         }
     });
     Ok(parts.boxed_local())
@@ -140,14 +135,28 @@ fn one_part(part: Part) -> impl Stream<Item = std::io::Result<Part>> {
 }
 
 /// A value of an instance by its path, off the asynchronous threads.
-pub async fn value(archive: &Archive, holding: &Holding, path: ElementPath) -> Result<Option<Bulk>, Error> {
-    let (archive, holding) = (archive.clone(), holding.clone());
-    let found = block(move || archive.bulk_data(&holding, &path)).await;
-    found.map_err(|err| Error::Unavailable(err.into()))?.map_err(|err| broken(&err))
+pub async fn value(app: &App, holding: &Holding, path: &ElementPath) -> Result<Option<Found>, Error> {
+    let processor = app.pictures.processor().await?;
+    let (archive, holding, path) = (app.archive.clone(), holding.clone(), path.clone());
+    let find = move || {
+        let _processor = processor;
+        archive.bulk_data(&holding, &path)
+    };
+    let found = block(find).await.map_err(|err| Error::Unavailable(err.into()))?.map_err(broken)?;
+    found.map(|bulk| Found::new(&app.pictures, bulk)).transpose()
+}
+
+/// Pixel data that is encapsulated says how.
+fn kind_of(holding: &Holding, path: &ElementPath, found: &Found) -> String {
+    let is_pixel_data = path.items.is_empty() && path.tag == tags::PIXEL_DATA;
+    match is_pixel_data && found.bulk().is_encapsulated() {
+        true => content_type(KIND, holding.transfer_syntax()),
+        false => KIND.to_owned(),
+    }
 }
 
 /// A value, or the part of it that the Range header asks for.
-pub fn ranged(request: &HttpRequest, found: Bulk, kind: &str) -> HttpResponse {
+pub fn ranged(request: &HttpRequest, found: Found, kind: &str) -> HttpResponse {
     let length = found.length();
     let range = request.headers().get(header::RANGE).and_then(|range| range.to_str().ok());
     // Our tags are weak, which If-Range never finds equal: all of it comes then, RFC 9110 section 13.1.5.
@@ -166,41 +175,8 @@ pub fn ranged(request: &HttpRequest, found: Bulk, kind: &str) -> HttpResponse {
         let last = from + count - 1;
         response.insert_header((header::CONTENT_RANGE, format!("bytes {from}-{last}/{length}")));
     }
-    let body = SizedStream::new(count, part_of(found, from, count));
+    let body = SizedStream::new(count, found.part(from, count));
     bytes(response, kind).body(body)
-}
-
-/// So many bytes of a value, from there on.
-pub fn part_of(found: Bulk, from: u64, count: u64) -> Body {
-    match found {
-        Bulk::Stored { file, stretches } => {
-            let file = Arc::new(file);
-            let parts = stretches_of(&stretches, from, count);
-            let chunks = move |stretch: Stretch| chunks_of(file.clone(), stretch.offset, stretch.length);
-            stream::iter(parts).flat_map(chunks).boxed_local()
-        }
-        Bulk::Read(bytes) => {
-            let start = usize::try_from(from).unwrap_or(usize::MAX);
-            let end = usize::try_from(from.saturating_add(count)).unwrap_or(usize::MAX);
-            one(bytes.get(start..end).unwrap_or_default().to_vec()).boxed_local()
-        }
-    }
-}
-
-/// Where so many bytes from there on are, of a value that is in these stretches.
-fn stretches_of(stretches: &[Stretch], from: u64, count: u64) -> Vec<Stretch> {
-    let (mut before, mut left) = (from, count);
-    let mut parts = Vec::new();
-    for stretch in stretches {
-        let passed = before.min(stretch.length);
-        before -= passed;
-        let length = left.min(stretch.length - passed);
-        left -= length;
-        if length > 0 {
-            parts.push(Stretch { offset: stretch.offset.saturating_add(passed), length });
-        }
-    }
-    parts
 }
 
 /// What a Range header asks for, RFC 9110 section 14.2.
@@ -240,16 +216,6 @@ fn asked_range(range: &str, length: u64) -> Asked {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_range_goes_over_fragments() {
-        let stretch = |offset, length| Stretch { offset, length };
-        let value = [stretch(100, 10), stretch(200, 5), stretch(300, 10)];
-        assert_eq!(stretches_of(&value, 0, 25), value);
-        assert_eq!(stretches_of(&value, 8, 9), [stretch(108, 2), stretch(200, 5), stretch(300, 2)]);
-        assert_eq!(stretches_of(&value, 10, 5), [stretch(200, 5)]);
-        assert_eq!(stretches_of(&value, 24, 1), [stretch(309, 1)]);
-    }
 
     #[test]
     fn ranges_are_of_what_is_there() {

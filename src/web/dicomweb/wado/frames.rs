@@ -4,18 +4,20 @@
 use std::io;
 use std::sync::Arc;
 
+use actix_web::body::SizedStream;
 use actix_web::web::{Data, block};
 use actix_web::{HttpRequest, HttpResponse};
 use dicom_dictionary_std::{tags, uids};
 use futures_util::future::ready;
 use futures_util::{Stream, StreamExt, stream};
 
+use super::found::Found;
 use super::{
-    broken, broken_in_words, bulkdata, bytes, content_type, first_of_each_series, is_seen, not_modified,
-    ranges, tag_of, tagged,
+    VARY, broken, broken_in_words, bulkdata, bytes, content_type, first_of_each_series, is_seen,
+    not_modified, ranges, tag_of, tagged, unconvertible,
 };
-use crate::archive::retrieve::transcode::{Target, Unconvertible, targets};
-use crate::archive::retrieve::{Header, Holding};
+use crate::archive::retrieve::transcode::{Target, targets};
+use crate::archive::retrieve::{Bulk, Header, Holding};
 use crate::dicom::json::ElementPath;
 use crate::dicom::uid::{Encoding, TransferSyntaxUid};
 use crate::web::App;
@@ -41,7 +43,8 @@ pub async fn get(
     let holding = named.only(&app, &caller).await?;
     let list = request.match_info().query("frames");
     let wanted = listed(&holding, list)?;
-    let chosen = chosen(&ranges(&request), holding.transfer_syntax())?;
+    let count = u64::try_from(wanted.len()).unwrap_or(u64::MAX);
+    let chosen = chosen(&ranges(&request), holding.transfer_syntax(), count)?;
     if chosen.is_single && wanted.len() > 1 {
         return Err(Error::NotAcceptable("Several frames come as multipart/related.".to_owned()));
     }
@@ -49,17 +52,17 @@ pub async fn get(
     let form = format!("{} {} {}", chosen.name, chosen.syntax, chosen.is_single);
     let tag = tag_of(&holding, &format!("frames {list}"), &form);
     if is_seen(&request, &tag) {
-        return Ok(not_modified(tag));
+        return Ok(not_modified(tag, VARY));
     }
     let location = address(&root(&caller), &holding);
     let frames = Frames::open(app, holding, &chosen, location).await?;
     // What cannot be read is found out before anything is sent.
     let first = wanted.first().copied().ok_or(Error::NotFound)?;
-    let bytes_of_first = frames.clone().read(first).await?;
+    let first_found = frames.clone().read(first).await?;
     if chosen.is_single {
-        return tagged(bytes(HttpResponse::Ok(), &frames.kind).body(bytes_of_first), tag);
+        return tagged(frames.alone(first_found), tag);
     }
-    let first = stream::once(ready(Ok(frames.part(first, bytes_of_first))));
+    let first = stream::once(ready(Ok(frames.part(first, first_found))));
     let all = first.chain(frames.parts(wanted.into_iter().skip(1)));
     tagged(multipart::answer(chosen.name, all), tag)
 }
@@ -80,11 +83,11 @@ pub async fn pixel_data(
         return rendered::video(&caller, &app, &request, &ranges, only).await;
     }
     holdings.retain(|holding| holding.row().number_of_frames > 0);
+    let frames: u64 = holdings.iter().map(|holding| u64::from(holding.row().number_of_frames)).sum();
     let mut wanted = Vec::with_capacity(holdings.len());
     for holding in &holdings {
-        wanted.push((holding.clone(), chosen(&ranges, holding.transfer_syntax())?));
+        wanted.push((holding.clone(), chosen(&ranges, holding.transfer_syntax(), frames)?));
     }
-    let frames: u64 = holdings.iter().map(|holding| u64::from(holding.row().number_of_frames)).sum();
     let (name, is_single) = match wanted.first() {
         None => return Err(Error::NotFound),
         Some((_, first)) => (first.name, first.is_single),
@@ -100,7 +103,7 @@ pub async fn pixel_data(
         let location = address(&root, &holding);
         let frames = Frames::open(app, holding, &chosen, location).await?;
         let only = frames.clone().read(0).await?;
-        return Ok(bytes(HttpResponse::Ok(), &frames.kind).body(only));
+        return Ok(frames.alone(only));
     }
     let parts = stream::iter(wanted).then(move |(holding, chosen)| {
         let (app, location) = (app.clone(), address(&root, &holding));
@@ -122,14 +125,19 @@ async fn of_instance(
 ) -> Result<stream::LocalBoxStream<'static, io::Result<Part>>, Error> {
     if ShownAs::of(&holding) == ShownAs::Video {
         let path = ElementPath { items: Vec::new(), tag: tags::PIXEL_DATA };
-        let found = bulkdata::value(&app.archive, &holding, path).await?.ok_or(Error::NotFound)?;
-        let (kind, length) = (content_type(chosen.name, &chosen.syntax), found.length());
-        let part = Part { kind, location, body: bulkdata::part_of(found, 0, length) };
+        let found = bulkdata::value(&app, &holding, &path).await?.ok_or(Error::NotFound)?;
+        let kind = content_type(chosen.name, &chosen.syntax);
+        let part = Part { kind, location, body: found.whole() };
         return Ok(stream::once(ready(Ok(part))).boxed_local());
     }
     let count = holding.row().number_of_frames;
     let frames = Frames::open(app, holding, &chosen, location).await?;
-    Ok(frames.parts(0..count).boxed_local())
+    let there = frames.header.frames(&frames.holding);
+    let missing = (there < count).then(|| {
+        let words = format!("there are {there} frames, and not {count}");
+        Err(cut_off(&broken_in_words(&words)))
+    });
+    Ok(frames.parts(0..there).chain(stream::iter(missing)).boxed_local())
 }
 
 /// The frames that an address names, counted from 0: `1,5,2`.
@@ -162,7 +170,7 @@ impl Frames {
         location: String,
     ) -> Result<Arc<Frames>, Error> {
         let _processor = app.pictures.processor().await?;
-        let header = app.archive.header(&holding).await.map_err(|err| broken(&err))?;
+        let header = app.archive.header(&holding).await.map_err(broken)?;
         if header.pixel_data.is_none() {
             return Err(Error::NotFound);
         }
@@ -171,7 +179,7 @@ impl Frames {
     }
 
     /// A frame, counted from 0.
-    async fn read(self: Arc<Frames>, frame0: u32) -> Result<Vec<u8>, Error> {
+    async fn read(self: Arc<Frames>, frame0: u32) -> Result<Found, Error> {
         // Decoding takes a processor; reading does not.
         let permit = match self.form {
             Form::Native => Some(self.app.pictures.processor().await?),
@@ -180,13 +188,14 @@ impl Frames {
         let read = move || {
             let _permit = permit;
             let Frames { app, holding, header, form, .. } = &*self;
-            match form {
-                Form::Stored => app.archive.stored_frame(holding, header, frame0).map_err(|err| broken(&err)),
-                Form::Native => app.archive.native_frame(holding, header, frame0).map_err(|err| match err {
-                    Unconvertible::Unreadable(err) => broken(&err),
-                    err => broken_in_words(&err.to_string()),
-                }),
-            }
+            let bulk = match form {
+                Form::Stored => app.archive.stored(holding, header, frame0).map_err(broken)?,
+                Form::Native => {
+                    let frame = app.archive.native_frame(holding, header, frame0);
+                    Bulk::Read(frame.map_err(unconvertible)?)
+                }
+            };
+            Found::new(&app.pictures, bulk)
         };
         block(read).await.map_err(|err| Error::Unavailable(err.into()))?
     }
@@ -201,9 +210,15 @@ impl Frames {
         })
     }
 
-    fn part(&self, frame0: u32, frame: Vec<u8>) -> Part {
+    fn part(&self, frame0: u32, frame: Found) -> Part {
         let location = format!("{}/frames/{}", self.location, frame0.saturating_add(1));
-        Part::of(&self.kind, location, frame.into())
+        Part { kind: self.kind.clone(), location, body: frame.whole() }
+    }
+
+    /// An answer of nothing but this frame.
+    fn alone(&self, frame: Found) -> HttpResponse {
+        let body = SizedStream::new(frame.length(), frame.whole());
+        bytes(HttpResponse::Ok(), &self.kind).body(body)
     }
 }
 
@@ -228,8 +243,8 @@ enum Form {
 }
 
 /// As they are stored where that is taken, also where nothing is said; without compression, PS3.18 table 8.7.3-5, where
-/// plain bytes are asked for without a transfer syntax, or in Explicit VR Little Endian.
-fn chosen(ranges: &[Range], stored: &TransferSyntaxUid) -> Result<Chosen, Error> {
+/// plain bytes are asked for without a transfer syntax, or in Explicit VR Little Endian. `count` is how many are wanted.
+fn chosen(ranges: &[Range], stored: &TransferSyntaxUid, count: u64) -> Result<Chosen, Error> {
     const NATIVE: Target = Target::ExplicitVrLittleEndian;
     let own = own_type(stored);
     // What was deflated is the data set, and not a frame of it.
@@ -244,23 +259,24 @@ fn chosen(ranges: &[Range], stored: &TransferSyntaxUid) -> Result<Chosen, Error>
     };
     let takes_native =
         |range: &Range| is_native(range.parameter("transfer-syntax")) && !targets(stored).is_empty();
-    for range in ranges.iter().filter(|range| range.quality > 0) {
-        // Of equals ours comes first: a list of media types is no order.
-        let equals = || ranges.iter().filter(|other| other.quality == range.quality);
-        let stored = equals().filter(|range| takes_stored(range)).find_map(|range| {
-            let offered = [(BYTES, BYTES), (own, own)];
-            Some((media::choose(std::slice::from_ref(range), &offered).ok()?, range, Form::Stored))
-        });
-        let native = equals().filter(|range| takes_native(range)).find_map(|range| {
-            let name = media::choose(std::slice::from_ref(range), &[(BYTES, BYTES)]).ok()?;
-            Some((name, range, Form::Native))
-        });
-        let Some((name, range, form)) = stored.or(native) else { continue };
+    let offered =
+        [(BYTES, (BYTES, Form::Stored)), (own, (own, Form::Stored)), (BYTES, (BYTES, Form::Native))];
+    let takes_form = |form: Form, range: &Range| match form {
+        Form::Stored => takes_stored(range),
+        Form::Native => takes_native(range),
+    };
+    let found = media::choose_where(ranges, &offered, |(_, form), range| {
+        takes_form(form, range) && (count == 1 || range.takes_several())
+    });
+    // Those who take only one are told so.
+    let found =
+        found.or_else(|| media::choose_where(ranges, &offered, |(_, form), range| takes_form(form, range)));
+    if let Some(((name, form), range)) = found {
         return Ok(Chosen {
             name,
             syntax: if form == Form::Native { NATIVE.transfer_syntax() } else { stored_as },
             form,
-            is_single: range.name != "multipart/related" && range.name != "*/*",
+            is_single: !range.takes_several(),
         });
     }
     let also =
@@ -298,7 +314,7 @@ mod tests {
     fn found(accept: &str, stored: &str) -> Option<(&'static str, String, bool)> {
         let request = TestRequest::get().insert_header((header::ACCEPT, accept)).to_http_request();
         let stored = stored.parse().unwrap();
-        let chosen = chosen(&media::ranges(&request, None), &stored).ok()?;
+        let chosen = chosen(&media::ranges(&request, None), &stored, 1).ok()?;
         assert_eq!(chosen.form == Form::Native, chosen.syntax != stored);
         Some((chosen.name, chosen.syntax.to_string(), chosen.is_single))
     }
@@ -332,6 +348,7 @@ mod tests {
             ("application/octet-stream; transfer-syntax=1.2.840.10008.1.2.5", JPEG),
             ("application/octet-stream", MPEG),
             ("application/octet-stream; q=0", JPEG),
+            ("application/octet-stream; q=0, image/jpeg; q=0, */*", JPEG),
         ] {
             assert_eq!(found(accept, stored), None, "{accept} of {stored}");
         }

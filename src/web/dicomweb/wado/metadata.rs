@@ -27,6 +27,7 @@ use crate::web::picture::uids_of_series_seen;
 const METADATA: &str = concat!("metadata/3/", env!("CARGO_PKG_VERSION"));
 /// Metadata in one answer, bytes; of more, it has to be asked for by series or instance.
 const LONGEST: usize = 256 << 20;
+const VARY: &str = "Accept, Accept-Encoding, Cookie, Authorization";
 /// Metadata in memory, bytes as they are sent.
 const KEPT: u64 = 48 << 20;
 
@@ -42,12 +43,15 @@ pub fn cache() -> Metadata {
 /// How it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
-    Json,
+    /// Under one of its names.
+    Json(&'static str),
     Xml,
 }
 
+const JSON: &str = "application/dicom+json";
+const PLAIN_JSON: &str = "application/json";
 const FORMS: [(&str, Form); 3] =
-    [("application/dicom+json", Form::Json), ("application/json", Form::Json), (XML, Form::Xml)];
+    [(JSON, Form::Json(JSON)), (PLAIN_JSON, Form::Json(PLAIN_JSON)), (XML, Form::Xml)];
 
 /// `GET …/metadata` of a study, a series or an instance.
 pub async fn get(
@@ -65,15 +69,17 @@ pub async fn get(
     let root = root(&caller);
     let made_of = made_of(&extents);
     let key = key(&made_of, &root);
+    let takes_gzip = matches!(form, Form::Json(_)) && takes_gzip(&request);
     let tag = EntityTag::new_strong(match form {
-        Form::Json => key.clone(),
+        // Other bytes, RFC 9110 section 8.8.3.3.
+        Form::Json(_) if takes_gzip => format!("{key}-gzip"),
+        Form::Json(_) => key.clone(),
         Form::Xml if range.name == XML => format!("{key}-xml"),
         Form::Xml => format!("{key}-parts"),
     });
     if is_seen(&request, &tag) {
-        return Ok(not_modified(tag));
+        return Ok(not_modified(tag, VARY));
     }
-    let takes_gzip = form == Form::Json && takes_gzip(&request);
     let body = match app.metadata.get(&(key.clone(), takes_gzip)) {
         Some(body) => body,
         None => {
@@ -91,16 +97,15 @@ pub async fn get(
     response
         .insert_header(ETag(tag))
         .insert_header((header::CACHE_CONTROL, "private, no-cache"))
-        .insert_header((header::VARY, "Accept, Accept-Encoding, Cookie, Authorization"))
-        .content_type("application/dicom+json");
+        .insert_header((header::VARY, VARY));
     response.insert_header(match takes_gzip {
         true => header::ContentEncoding::Gzip,
         false => header::ContentEncoding::Identity,
     });
     match form {
-        Form::Json => Ok(response.body(body)),
+        Form::Json(kind) => Ok(response.content_type(kind).body(body)),
         // The key stands in no instance, and the same address has the same bytes.
-        Form::Xml => xml::answer(response, body, range, key).await,
+        Form::Xml => xml::answer(response, &app.pictures, body, range, key).await,
     }
 }
 
@@ -135,7 +140,7 @@ async fn body(
         Ok((body, is_new.then_some(text)))
     });
     let made = made.await.map_err(|err| Error::Unavailable(err.into()))?;
-    let (body, new) = made.map_err(|err| broken(&err))?;
+    let (body, new) = made.map_err(broken)?;
     if let (Some(text), Some(kept)) = (new, kept) {
         // Nobody waits for it.
         let archive = app.archive.clone();
