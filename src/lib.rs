@@ -18,7 +18,8 @@
 //! - [`people`]: signing in, passwords and second factors, and the audit trail people leave. Whose studies somebody sees
 //!   is one condition, [`db::visibility`]; what a role may, [`db::role`].
 //! - [`jobs`]: sending and retrieving, as rows of a table that a few threads work off; storage commitment likewise.
-//! - [`web`]: pages and pictures; `web::routes` is its table of contents, with what each address asks of the caller.
+//! - [`web`]: pages, pictures and, below `web::dicomweb`, DICOMweb; `web::routes` is its table of contents, with what each
+//!   address asks of the caller. `web::ohif` serves a second viewer, which is no part of the program.
 //! - [`server`]: builds all of it and stops it in the right order. [`private_server`]: the database server we run
 //!   where there is none. [`tls`]: certificates, ours and those of others. [`config`], [`cli`]: settings and commands.
 //!   [`demo`]: synthetic studies.
@@ -48,6 +49,9 @@
 //! is waiting in one transaction ([`db::ingest::batch`]) while the association's thread waits for file and directory to
 //! be on the disk ([`storage::Placed::sync`]); only then it commits, and answers all of the batch. The outcome
 //! becomes a status of PS3.4 Table B.2-1 in `dimse::c_store`.
+//!
+//! What comes over HTTP, by STOW-RS or from the upload page, is brought by `web::intake` to a thread that may wait, taken apart
+//! by `web::multipart` or out of a ZIP file, and pushed into the same reception by [`archive::import`], several at once.
 //!
 //! # A browser asks for a frame
 //!
