@@ -40,7 +40,7 @@ window.config = {
         dicomUploadEnabled: {{ may_upload }},
         // A whole file is for those who may take files away; frames are for everybody who may look.
         loadMultiframeAsPart10: {{ may_download }},
-        // A PDF is read as bulk data: /rendered may not stand in another page.
+        // A PDF is read as bulk data: /rendered comes in a sandbox, in which not every browser shows one.
         singlepart: 'bulkdata,video',
         bulkDataURI: { enabled: true, relativeResolution: 'series' },
         omitQuotationForMultipartRequest: true,

@@ -290,6 +290,10 @@ async fn small_pictures_documents_clips_and_bulk_data_come_as_they_are_asked_for
     assert_eq!(pacs.admin.get_with(&path, &changed).await.status(), 200, "it may be another one by now");
     let rendered = pacs.admin.get_with(&format!("{of_document}/rendered"), &[("accept", "*/*")]).await;
     assert_eq!(rendered.headers()["content-type"], "application/pdf");
+    let policy = rendered.headers()["content-security-policy"].to_str().expect("text");
+    for part in ["sandbox", "default-src 'none'", "frame-ancestors 'self'", "base-uri 'none'"] {
+        assert!(policy.contains(part), "{policy}");
+    }
     // Without the right to take files away there is no document, by no way.
     let technologist = pacs.person("technologist", Role::Technologist).await;
     for way in [

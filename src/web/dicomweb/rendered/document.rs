@@ -36,7 +36,11 @@ pub async fn document(
     media::choose(ranges, &[(mime, ())])?;
     caller.record(app, about(caller, Action::Download, holding)).await?;
     Ok(HttpResponse::Ok()
-        .insert_header((header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'"))
+        // A viewer of our own may show it within its page.
+        .insert_header((
+            header::CONTENT_SECURITY_POLICY,
+            "sandbox; default-src 'none'; frame-ancestors 'self'; base-uri 'none'",
+        ))
         .insert_header((header::CACHE_CONTROL, "private, no-cache"))
         .content_type(mime)
         .body(bytes))

@@ -23,8 +23,10 @@ pub struct Found {
 }
 
 impl Found {
+    /// Finds a place for what is in memory.
+    ///
     /// # Errors
-    /// When too much is in memory already.
+    /// When too much is there already.
     pub fn new(pictures: &Pictures, bulk: Bulk) -> Result<Found, Error> {
         let place = match &bulk {
             Bulk::Stored { .. } => None,
