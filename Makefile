@@ -14,7 +14,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin:$(CURDIR)/.tools/bin
 help:
 	@echo 'make demo   installs what is missing, builds filmroom, starts it with synthetic studies in it'
 	@echo 'make test   installs what is missing, checks the code and runs all tests'
-	@echo 'make bench  installs Orthanc and DCMTK where missing, and measures filmroom beside them; about 35 minutes'
+	@echo 'make bench  installs Orthanc and DCMTK where missing, and measures filmroom beside them; about 40 minutes'
 	@echo '            ONLY=store,tiny,list,query,retrieve,web,stow,picture,size or ONLY=micro for a part, ROUNDS=5, PEERS=no'
 	@echo 'make ohif   takes the OHIF viewer from npm into the folder ohif; OHIF_DIR=/elsewhere for another'
 	@echo
