@@ -111,7 +111,7 @@ async fn the_list_shows_the_studies_and_finds_them_by_name() {
     browser.click("input").await;
     browser.type_keys("sail").await;
     browser.within(PATIENCE, &says("1-1 of 1")).await;
-    browser.until(&says("Sailor, Anna")).await;
+    browser.within(PATIENCE, &says("Sailor, Anna")).await;
     assert_eq!(browser.script(&format!("return {}", says("PLA"))).await, Value::Bool(false));
     assert_eq!(refusals(&browser).await, Vec::<String>::new());
 }
@@ -130,7 +130,7 @@ async fn a_series_opens_from_the_page_of_its_study_and_scrolls() {
     let mut seen = vec![first.2];
     for slice in 2..=4 {
         browser.type_keys("\u{E015}").await;
-        browser.until(&says(&format!("({slice}/12)"))).await;
+        browser.within(PATIENCE, &says(&format!("({slice}/12)"))).await;
         let last = *seen.last().expect("one");
         for _ in 0..50 {
             if picture(&browser).await.2 != last {
@@ -207,7 +207,7 @@ async fn a_referrer_finds_their_own_studies_alone_and_uploads_nothing() {
     let browser = signed_in(&pacs, "smith").await;
     browser.open(&pacs.address("/ohif/")).await;
     browser.within(PATIENCE, &says("1-1 of 1")).await;
-    browser.until(&says("Sailor, Anna")).await;
+    browser.within(PATIENCE, &says("Sailor, Anna")).await;
     let text = browser.script("return document.body.innerText").await.to_string();
     for hidden in ["PLA", "Last Name", "Upload"] {
         assert!(!text.contains(hidden), "{hidden} in {text}");
@@ -229,7 +229,7 @@ async fn whoever_has_a_share_link_opens_its_study_with_segmentations_too() {
     let browser = Browser::start_drawing(1440, 900).await;
     browser.open(&pacs.address(&format!("/share/{link}"))).await;
     browser.click("main form button").await;
-    browser.until(&format!("location.pathname === '/studies/{STUDY}'")).await;
+    browser.within(PATIENCE, &format!("location.pathname === '/studies/{STUDY}'")).await;
     browser.click("a[href^='/ohif/viewer']").await;
     browser.within(PATIENCE, &says("(1/12)")).await;
     drawn(&browser).await;
@@ -253,9 +253,9 @@ async fn a_file_is_uploaded_from_the_list_and_is_there() {
     browser.within(PATIENCE, &says("1-3 of 3")).await;
     let mark = "[...document.querySelectorAll('button')]
         .filter(button => button.innerText.trim() === 'Upload').map(button => button.id = 'wanted').length === 1";
-    browser.until(mark).await;
+    browser.within(PATIENCE, mark).await;
     browser.click("#wanted").await;
-    browser.until("document.querySelector('input[type=file]')").await;
+    browser.within(PATIENCE, "document.querySelector('input[type=file]')").await;
     browser.choose_file("input[type=file]", &pydicom_data().join("test_files/MR_small.dcm")).await;
     browser.within(PATIENCE, &says("Completed!")).await;
     let uid = "1.3.6.1.4.1.5962.1.1.4.1.1.20040826185059.5457";
@@ -283,5 +283,5 @@ async fn who_is_signed_out_meanwhile_is_led_to_the_page_for_it() {
     browser.click("input").await;
     browser.type_keys("sail").await;
     browser.within(PATIENCE, "location.pathname === '/login'").await;
-    browser.until("location.search.startsWith('?next=%2Fohif')").await;
+    browser.within(PATIENCE, "location.search.startsWith('?next=%2Fohif')").await;
 }
